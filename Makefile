@@ -1,0 +1,59 @@
+# Two commands: `make demo` and `make test`. Both create the environment themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test test-fast check docs lock clean
+
+help: ## Print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Create .venv with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
+	@echo "creating $(VENV) (once; a minute or three)"
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+		$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+demo: $(READY) ## Run the whole path on a simulated shop and print what it found
+	@$(BIN)/journey demo
+
+up: $(READY) ## Start the local Kafka broker
+	@$(BIN)/journey broker start
+
+down: $(READY) ## Stop it
+	@$(BIN)/journey broker stop
+
+test: $(READY) ## Run every test, the real broker and the real Airflow included
+	@$(BIN)/pytest
+
+test-fast: $(READY) ## Run the unit and property tests: under a minute, no Java
+	@$(BIN)/pytest -m "not integration"
+
+check: $(READY) ## Lint, types, SQL style, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql
+	@$(BIN)/lint-imports
+
+docs: $(READY) ## Write the generated references: docs/cli.md, docs/tables.md, schemas/events/*.json
+	@$(BIN)/python docs/generate.py
+
+lock: $(READY) ## Renew requirements.lock (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
+		--python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment; data under .journey stays
+	@rm -rf $(VENV)

@@ -1,0 +1,242 @@
+"""The event contract, version 1: one pydantic model per channel, told apart by `channel`.
+
+This file is the only place where the contract is written. `schemas/events/<channel>.v1.json` is generated from it
+(`make docs`), and `contract.py` judges every Kafka record with it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
+from pydantic.functional_validators import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+Channel = Literal["web", "email", "app", "social", "offline"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+# RFC 3339 with an offset. Go and Java producers send nanoseconds: accepted, and cut to microseconds.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+
+# What identifies a person most strongly stands first: it keys the Kafka record and names the customer.
+IDENTIFIER_CLASSES: dict[str, tuple[str, ...]] = {
+    "strong": ("customer_id",),
+    "contact": ("email", "phone"),
+    "device": ("anonymous_id", "device_id", "social_handle"),
+}
+STRENGTH: tuple[str, ...] = tuple(name for names in IDENTIFIER_CLASSES.values() for name in names)
+
+INT64 = {"ge": -(2**63), "le": 2**63 - 1}
+
+
+def _is_rfc_3339(value: Any) -> Any:
+    if not isinstance(value, str) or RFC_3339.fullmatch(value) is None:
+        raise PydanticCustomError("rfc_3339", "must be an RFC 3339 time with an offset, as 2026-01-31T18:05:00+01:00")
+    return value
+
+
+Instant = Annotated[
+    AwareDatetime,
+    BeforeValidator(_is_rfc_3339, json_schema_input_type=str),
+    Field(description="RFC 3339 with an offset; stored as UTC microseconds."),
+]
+Text = Annotated[str, Field(strict=True)]
+
+
+class Part(BaseModel):
+    """A part of an event. Unknown fields are kept, so that a producer may send more than we know today."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Page(Part):
+    """The web page on which the event happened."""
+
+    url: Text | None = None
+    path: Text | None = None
+    title: Text | None = None
+    referrer: Text | None = None
+
+
+class Campaign(Part):
+    """The campaign that brought the customer, as in UTM parameters."""
+
+    source: Text | None = None
+    medium: Text | None = None
+    name: Text | None = None
+    term: Text | None = None
+    content: Text | None = None
+
+
+class Device(Part):
+    """The device that sent the event."""
+
+    type: Text | None = None
+    os: Text | None = None
+    browser: Text | None = None
+    app_version: Text | None = None
+
+
+class Geo(Part):
+    """Where the customer was, as far as the producer knows."""
+
+    country: Text | None = None
+    region: Text | None = None
+    city: Text | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class Consent(Part):
+    """What the customer agreed to at the time of the event."""
+
+    analytics: bool | None = None
+    personalisation: bool | None = None
+
+
+class Context(Part):
+    """The circumstances of an event."""
+
+    session_id: Text | None = None
+    page: Page | None = None
+    screen: Text | None = None
+    campaign: Campaign | None = None
+    device: Device | None = None
+    geo: Geo | None = None
+    locale: Text | None = None
+    consent: Consent | None = None
+
+
+def _required(ok: bool, field: str, why: str) -> None:
+    if not ok:
+        raise PydanticCustomError("required_by_channel", "{field} is required: {why}", {"field": field, "why": why})
+
+
+class BaseEvent(Part):
+    """What every event has, whatever its channel."""
+
+    event_id: Annotated[
+        str,
+        Field(
+            strict=True,
+            min_length=1,
+            max_length=64,
+            description="Unique per event, chosen by the producer; a retry re-sends the same id.",
+        ),
+    ]
+    event_type: Annotated[
+        str,
+        Field(
+            strict=True,
+            min_length=1,
+            max_length=200,
+            description="What happened: object, then past verb, as `order_completed`.",
+        ),
+    ]
+    occurred_at: Instant
+    sent_at: Instant | None = None
+    received_at: Instant | None = None
+    sequence: (
+        Annotated[
+            int, Field(strict=True, description="The producer's own order, to break ties of `occurred_at`.", **INT64)
+        ]
+        | None
+    ) = None
+    initiator: Literal["customer", "company"] = "customer"
+    identifiers: Annotated[
+        dict[Text, Text], Field(min_length=1, description='Namespace to identifier, as {"anonymous_id": "c-1"}.')
+    ]
+    context: Context | None = None
+    properties: dict[str, JsonValue] | None = None
+
+    def _property(self, name: str) -> JsonValue:
+        return (self.properties or {}).get(name)
+
+
+class WebEvent(BaseEvent):
+    """An event on a web page, topic `events.web.v1`."""
+
+    channel: Literal["web"]
+
+    @model_validator(mode="after")
+    def _page_viewed_names_its_page(self) -> WebEvent:
+        url = self.context and self.context.page and self.context.page.url
+        _required(self.event_type != "page_viewed" or bool(url), "context.page.url", "a page_viewed says which page")
+        return self
+
+
+class EmailEvent(BaseEvent):
+    """An e-mail event, topic `events.email.v1`."""
+
+    channel: Literal["email"]
+
+    @model_validator(mode="after")
+    def _names_its_message(self) -> EmailEvent:
+        named = self._property("campaign_id") is not None or self._property("message_id") is not None
+        _required(named, "properties.message_id", "an e-mail event names its message_id or campaign_id")
+        return self
+
+
+class AppEvent(BaseEvent):
+    """An event in a mobile app, topic `events.app.v1`."""
+
+    channel: Literal["app"]
+
+    @model_validator(mode="after")
+    def _screen_viewed_names_its_screen(self) -> AppEvent:
+        screen = self.context and self.context.screen
+        _required(
+            self.event_type != "screen_viewed" or bool(screen), "context.screen", "a screen_viewed says which screen"
+        )
+        return self
+
+
+class SocialEvent(BaseEvent):
+    """An event on a social network, topic `events.social.v1`."""
+
+    channel: Literal["social"]
+
+    @model_validator(mode="after")
+    def _names_its_network(self) -> SocialEvent:
+        _required(self._property("network") is not None, "properties.network", "a social event names its network")
+        return self
+
+
+class OfflineEvent(BaseEvent):
+    """An event in a store, a call centre or the field, topic `events.offline.v1`."""
+
+    channel: Literal["offline"]
+
+    @model_validator(mode="after")
+    def _names_its_location(self) -> OfflineEvent:
+        _required(self._property("location") is not None, "properties.location", "an offline event names its location")
+        return self
+
+
+EVENT_MODELS: dict[Channel, type[BaseEvent]] = {
+    "web": WebEvent,
+    "email": EmailEvent,
+    "app": AppEvent,
+    "social": SocialEvent,
+    "offline": OfflineEvent,
+}
+Event = Annotated[WebEvent | EmailEvent | AppEvent | SocialEvent | OfflineEvent, Field(discriminator="channel")]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def topic_of(channel: str) -> str:
+    """The Kafka topic of a channel: `web` → `events.web.v1`."""
+    return f"events.{channel}.v1"
+
+
+def event_key(identifiers: dict[str, str]) -> str:
+    """The Kafka record key: the strongest identifier present, so that one person's events keep one partition."""
+    ranked = sorted(identifiers, key=lambda name: (STRENGTH.index(name) if name in STRENGTH else len(STRENGTH), name))
+    return f"{ranked[0]}:{identifiers[ranked[0]]}"
+
+
+def json_schema(channel: Channel) -> dict[str, Any]:
+    """The JSON Schema of one channel's events, as written to `schemas/events/<channel>.v1.json`."""
+    schema = EVENT_MODELS[channel].model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": topic_of(channel)} | schema

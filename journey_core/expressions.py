@@ -1,0 +1,72 @@
+"""SQL that a user writes in YAML: one side-effect-free scalar expression over known columns, or a clear refusal.
+
+sqlglot reads it, an allow-list of node types bounds it, and DuckDB says its type by binding it to an empty row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from journey_core.errors import TaxonomyError
+
+_ALLOWED_NODES = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Tuple, exp.Neg,
+    exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between, exp.Is,
+    exp.NullSafeEQ, exp.NullSafeNEQ, exp.Like, exp.ILike, exp.Escape, exp.RegexpLike, exp.StartsWith, exp.EndsWith,
+    exp.Contains, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Cast, exp.TryCast, exp.DataType, exp.Interval,
+    exp.Var, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.DPipe, exp.Concat, exp.Lower, exp.Upper, exp.Trim,
+    exp.Length, exp.Substring, exp.Replace, exp.Round, exp.Abs, exp.Floor, exp.Ceil, exp.JSONExtract,
+    exp.JSONExtractScalar, exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript, exp.StrToTime,
+    exp.MD5, exp.DataTypeParam,
+)  # fmt: skip
+
+
+def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = False) -> str:
+    """Check one expression and return it in DuckDB's dialect. `columns` is name → DuckDB type.
+
+    Casts become `try_cast`: a value that does not fit is null, never the end of a build. Raises TaxonomyError with
+    what is wrong and what is allowed.
+    """
+    try:
+        tree = sqlglot.parse_one(text, dialect="duckdb")
+    except SqlglotError as error:
+        raise TaxonomyError(f"`{text}` is no SQL expression: {str(error).splitlines()[0]}") from error
+    for node in tree.walk():
+        if not isinstance(node, _ALLOWED_NODES):
+            name = node.sql(dialect="duckdb")
+            raise TaxonomyError(f"`{name}` ({node.key}) is not allowed here: write one scalar expression over columns")
+        if isinstance(node, exp.Column) and (node.name not in columns or node.table):
+            raise TaxonomyError(f"unknown column `{node.sql()}`; known: {', '.join(sorted(columns))}")
+    tree = tree.transform(_cast_softly)
+    sql = tree.sql(dialect="duckdb")
+    found = type_of(sql, columns)
+    if boolean and found != "BOOLEAN":
+        raise TaxonomyError(f"`{text}` is no boolean expression: its type is {found}")
+    return sql
+
+
+def _cast_softly(node: exp.Expression) -> exp.Expression:
+    return exp.TryCast(**node.args) if type(node) is exp.Cast else node
+
+
+def type_of(sql: str, columns: Mapping[str, str]) -> str:
+    """The DuckDB type of an expression over `columns`, as `BOOLEAN`."""
+    return _type_of(sql, tuple(columns.items()))
+
+
+@cache
+def _type_of(sql: str, columns: tuple[tuple[str, str], ...]) -> str:
+    row = ", ".join(f'null::{kind} as "{name}"' for name, kind in columns)
+    with duckdb.connect() as connection:
+        try:
+            described: list[Any] = connection.execute(f"describe select {sql} as value from (select {row})").fetchall()
+        except duckdb.Error as error:
+            raise TaxonomyError(f"`{sql}` does not work: {str(error).splitlines()[0]}") from error
+    return str(described[0][1])

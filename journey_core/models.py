@@ -1,0 +1,119 @@
+"""A model is one `.sql` and its `.yaml`: folder = schema, file = table. The build order is read from the SQL itself.
+
+Cross-model names are schema-qualified and nothing else is, so every qualified name in a model is an upstream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import sqlglot
+from pydantic import Field
+from sqlglot import exp
+
+from journey_core.documents import Document, read_document
+from journey_core.paths import SQL
+
+SCHEMAS_IN_ORDER = ("staging", "intermediate", "marts")
+Severity = Literal["fail", "warn"]
+
+
+class Column(Document):
+    """What a column means, and what is true of it. Bounds are inclusive."""
+
+    type: str
+    about: str
+    not_null: bool = False
+    accepted: list[str] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    severity: Severity = "fail"
+
+
+class Check(Document):
+    """A sentence that is true of the table; `sql` returns the rows that break it."""
+
+    check: str
+    sql: str
+    severity: Severity = "fail"
+
+
+class Contract(Document):
+    """A model's YAML twin. An empty `grain` means one row."""
+
+    table: str
+    about: str
+    grain: list[str]
+    columns: dict[str, Column] = {}
+    checks: list[Check] = []
+    materialize: Annotated[Literal["per_customer", "aggregate"], Field(description="see DESIGN.md decision 5")]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One table of the warehouse: `name` is schema-qualified, `sql` a bare select."""
+
+    name: str
+    sql: str
+    upstreams: frozenset[str]
+    contract: Contract | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def upstreams_of(sql: str) -> frozenset[str]:
+    """The schema-qualified tables that a select reads. `recurring.x` is a recursion's own earlier rows, no table."""
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    return frozenset(
+        f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db and table.db != "recurring"
+    )
+
+
+@cache
+def shipped_models() -> tuple[Model, ...]:
+    """The models of `sql/`, in build order of the schemas, then by name."""
+    return tuple(_read(path) for schema in SCHEMAS_IN_ORDER for path in sorted((SQL / schema).glob("*.sql")))
+
+
+def compiled_models(selects: Mapping[str, str]) -> tuple[Model, ...]:
+    """The predicates of a taxonomy as models of schema `taxonomy`."""
+    return tuple(Model(f"taxonomy.{name}", sql, upstreams_of(sql)) for name, sql in selects.items())
+
+
+def in_build_order(models: Iterable[Model]) -> list[Model]:
+    """Upstreams first; the same order every time. What no model builds is a source, and is left out."""
+    by_name = {model.name: model for model in models}
+    graph = {name: sorted(by_name[name].upstreams & by_name.keys()) for name in sorted(by_name)}
+    return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+
+
+def contracts(schema: str = "marts") -> list[Contract]:
+    """The contracts of one schema's tables, by name."""
+    return [m.contract for m in shipped_models() if m.contract is not None and m.name.startswith(f"{schema}.")]
+
+
+def fingerprint(models: Iterable[Model]) -> str:
+    """sha256 over the SQL of all models: two equal answers mean the same tables from the same events."""
+    return hashlib.sha256("\0".join(f"{model.name}\0{model.sql}" for model in models).encode()).hexdigest()
+
+
+def _read(path: Path) -> Model:
+    sql = path.read_text(encoding="utf-8")
+    return Model(
+        name=f"{path.parent.name}.{path.stem}",
+        sql=sql,
+        upstreams=upstreams_of(sql),
+        contract=read_document(path.with_suffix(".yaml"), Contract),
+    )
+
+
+def type_name(duckdb_type: Any) -> str:
+    """A DuckDB type as contracts write it: lower case, `timestamptz` for the long name."""
+    return str(duckdb_type).lower().replace("timestamp with time zone", "timestamptz")

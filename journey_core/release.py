@@ -1,0 +1,201 @@
+"""Published releases: plain Parquet that nobody changes any more, and one manifest that says which is current.
+
+    releases/
+    ├── current.json              the manifest: files, rows, checksums, offsets, configuration, as_of
+    ├── catalog.duckdb            views marts.* over the current release's files
+    └── <release>/<table>/*.parquet, data_docs/, manifest.json
+
+A release is written aside, then renamed into place; `current.json` is swapped by write, fsync, rename. A path that was
+ever published is never written again, so a reader that holds a manifest reads one build, whatever happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from journey_core.errors import NotBuiltError, StorageError
+from journey_core.models import Contract
+from journey_core.warehouse import Build, Warehouse, fetch
+
+
+@dataclass(frozen=True)
+class Release:
+    """One published release. `tables` is table name → its files relative to `root`; `is_new` where just written."""
+
+    root: Path
+    manifest: dict[str, Any]
+    is_new: bool = True
+
+    @property
+    def name(self) -> str:
+        """The release's id, which is also its folder's name."""
+        return str(self.manifest["release"])
+
+    def files(self, table: str) -> list[Path]:
+        """The Parquet files of `marts.<table>`, absolute."""
+        return [(self.root / file["path"]).resolve() for file in self.manifest["tables"][table]["files"]]
+
+    def __str__(self) -> str:
+        what = "published" if self.is_new else "unchanged: published before as"
+        rows = sum(table["rows"] for table in self.manifest["tables"].values())
+        return f"{what} {self.name}: {len(self.manifest['tables'])} tables, {rows:,} rows → {self.root / self.name}"
+
+
+def publish_release(
+    warehouse: Warehouse, build: Build, tables: Sequence[Contract], root: Path, data_docs: Path | None, keep: int = 10
+) -> Release:
+    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing.
+
+    Keeps the newest `keep` releases. Raises StorageError where the disk refuses; the previous release stays current.
+    """
+    as_of = f"{build.as_of:%Y%m%dT%H%M%SZ}" if build.as_of else "empty"
+    name = f"{as_of}-{build.build_id}"
+    current = _read_manifest(root)
+    if current is not None and current["release"] == name:
+        return Release(root, current, is_new=False)
+    aside = root.parent / "publishing" / name
+    try:
+        if (root / name).exists():
+            manifest = json.loads((root / name / "manifest.json").read_text())  # an earlier build has come back
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            manifest = _write(warehouse, build, tables, aside, name)
+            if data_docs is not None:
+                shutil.copytree(data_docs, aside / "data_docs")
+            root.mkdir(parents=True, exist_ok=True)
+            aside.rename(root / name)
+        _write_catalog(root, manifest)
+        _swap(root / "current.json", json.dumps(manifest, indent=1))
+        _forget(root, name, keep)
+    except (OSError, duckdb.IOException) as error:
+        raise StorageError(
+            f"release {name} cannot be written under {root}: {error}. The one before stays current"
+        ) from error
+    return Release(root, manifest)
+
+
+def current_release(root: Path) -> Release:
+    """The current release. Raises NotBuiltError where nothing is published."""
+    manifest = _read_manifest(root)
+    if manifest is None:
+        raise NotBuiltError(f"{root} holds no release yet. Run: journey publish")
+    return Release(root, manifest, is_new=False)
+
+
+def query_release(release: Release, sql: str) -> pa.Table:
+    """The rows of one select over `marts.*` of a release, read-only: the query sees these files and nothing else."""
+    with _reader(release) as connection:
+        return fetch(connection, sql)
+
+
+@contextmanager
+def _reader(release: Release) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("set allowed_directories = [?]", [str((release.root / release.name).resolve())])
+        connection.execute("set enable_external_access = false")
+        _create_views(connection, "marts", release)
+        connection.execute("set lock_configuration = true")
+        yield connection
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, schema: str, release: Release) -> None:
+    connection.execute(f"create schema {schema}")
+    for table in release.manifest["tables"]:
+        files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in release.files(table))
+        connection.execute(f"create view {schema}.{table} as from read_parquet([{files}])")
+
+
+def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    with warehouse.connect() as connection:
+        for contract in tables:
+            table = contract.table.removeprefix("marts.")
+            (folder / table).mkdir()
+            path = folder / table / f"{table}.parquet"
+            target = str(path).replace("'", "''")
+            # In the order of the grain: the same build gives the same bytes, and readers can prune.
+            order = f"order by {', '.join(contract.grain)}" if contract.grain else ""
+            connection.execute(f"copy (from {contract.table} {order}) to '{target}' (format parquet, compression zstd)")
+            _fsync(path)
+            written[table] = {
+                "rows": build.rows[contract.table],
+                "files": [
+                    {
+                        "path": f"{name}/{table}/{path.name}",
+                        "bytes": path.stat().st_size,
+                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                    }
+                ],
+            }
+    manifest = {
+        "release": name,
+        "build_id": build.build_id,
+        "as_of": build.as_of.isoformat() if build.as_of else None,
+        "taxonomy": build.taxonomy,
+        "taxonomy_sha256": build.taxonomy_fingerprint,
+        "models_sha256": build.models_fingerprint,
+        "source": build.source,
+        "offsets": build.offsets,
+        "tables": written,
+    }
+    _swap(folder / "manifest.json", json.dumps(manifest, indent=1))
+    return manifest
+
+
+def _write_catalog(root: Path, manifest: dict[str, Any]) -> None:
+    """`catalog.duckdb`: views over explicit files, in a format that DuckDB 1.0 and later open."""
+    aside = root.parent / "publishing" / "catalog.duckdb"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.unlink(missing_ok=True)
+    with duckdb.connect() as connection:
+        quoted = str(aside).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as catalog (storage_version 'v1.0.0')")
+        connection.execute("use catalog")
+        _create_views(connection, "marts", Release(root, manifest))
+        connection.execute("use memory")
+        connection.execute("detach catalog")
+    aside.replace(root / "catalog.duckdb")
+
+
+def _read_manifest(root: Path) -> dict[str, Any] | None:
+    try:
+        manifest: dict[str, Any] = json.loads((root / "current.json").read_text())
+    except FileNotFoundError:
+        return None
+    return manifest
+
+
+def _swap(path: Path, text: str) -> None:
+    """Replace a file so that a reader, or a power cut, finds the old text or the new one, never a part."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text + "\n")
+    _fsync(aside)
+    aside.replace(path)
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _forget(root: Path, current: str, keep: int) -> None:
+    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for folder in [path for path in folders if path.name != current][: max(0, len(folders) - keep)]:
+        shutil.rmtree(folder)

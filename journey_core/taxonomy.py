@@ -1,0 +1,319 @@
+"""A taxonomy: stages, rules, sessions, journeys, identity, funnels. YAML in, rows and predicates out.
+
+Rows become the tables of schema `taxonomy` (`tables`); predicates become four selects over touchpoints (`models`).
+A new stage, rule or funnel is an edit of YAML: no table changes its shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from journey_core.documents import Document, Duration, Mistake, parse_duration, read_document
+from journey_core.errors import TaxonomyError
+from journey_core.events import CHANNELS, IDENTIFIER_CLASSES
+from journey_core.expressions import parse_expression
+from journey_core.paths import SCHEMAS
+
+TAXONOMIES = SCHEMAS / "taxonomies"
+
+#: What a predicate over one event may name: column → DuckDB type. The columns of `intermediate.identified_events`.
+EVENT_COLUMNS: dict[str, str] = {
+    "event_type": "varchar", "channel": "varchar", "initiator": "varchar", "occurred_at": "timestamptz",
+    "page_url": "varchar", "page_path": "varchar", "page_referrer": "varchar", "screen": "varchar",
+    "campaign_source": "varchar", "campaign_medium": "varchar", "campaign_name": "varchar",
+    "device": "varchar", "device_os": "varchar", "country": "varchar", "region": "varchar", "city": "varchar",
+    "locale": "varchar", "product_id": "varchar", "order_id": "varchar", "revenue": "decimal(18, 4)",
+    "currency": "varchar", "rating": "double", "error_code": "varchar", "support_topic": "varchar",
+    "survey_kind": "varchar", "survey_score": "double", "properties": "json", "context": "json",
+}  # fmt: skip
+#: ... and over one event with its customer's history before it: the columns of `intermediate.touchpoint_history`.
+TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
+    "prior_orders": "bigint",
+    "prior_goals": "bigint",
+    "days_since_order": "double",
+    "days_since_goal": "double",
+    "days_since_delivery": "double",
+}
+
+
+def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
+    try:
+        return parse_expression(text, columns, boolean=boolean)
+    except TaxonomyError as error:
+        raise ValueError(str(error)) from error  # pydantic adds where it stands
+
+
+def _instant(value: Any) -> Any:
+    """YAML reads `2026-01-01` as a date: midnight UTC."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return f"{value}T00:00:00Z" if len(str(value)) == len("2026-01-01") else value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+EventPredicate = Annotated[str, AfterValidator(partial(_expression, columns=EVENT_COLUMNS, boolean=True))]
+Predicate = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=True))]
+Value = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=False))]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
+class Label(Document):
+    """What people read: English and Spanish."""
+
+    en: str
+    es: str
+
+
+class Stage(Document):
+    """One stage; its place in the list is its order."""
+
+    stage: Name
+    moment: Literal["before", "purchase", "after"]
+    phase: Literal["recognize", "request", "respond"]
+    label: Label
+
+
+class Rule(Document):
+    """A touchpoint that matches `when` is of `stage`; the first match wins."""
+
+    stage: Name
+    when: Predicate
+
+
+class Journeys(Document):
+    """When a journey ends."""
+
+    goal: EventPredicate
+    idle_timeout: Duration = parse_duration("30 days")
+    post_goal_period: Duration = parse_duration("30 days")
+
+
+class Sessions(Document):
+    """When a session ends."""
+
+    timeout: Duration = parse_duration("30 minutes")
+    channel_timeouts: dict[Literal["web", "email", "app", "social", "offline"], Duration] = {}
+    max_length: Duration = parse_duration("24 hours")
+
+
+class Identity(Document):
+    """How identifiers become customers."""
+
+    shared_devices: Literal["device_split", "last_authenticated", "none"] = "device_split"
+    limits: dict[Name, Annotated[int, Field(ge=1)]] = {}
+    namespaces: dict[Name, Literal["contact", "device"]] = {}
+
+
+class Step(Document):
+    """One step of a funnel. `within`: at most this long after the previous step, inclusive."""
+
+    step: Name
+    when: Predicate
+    within: Duration | None = None
+
+
+class Segment(Document):
+    """A way to split a funnel: `segment` is a column, or a name whose `value` is an expression."""
+
+    segment: Name
+    value: Value | None = None
+    of: Name = "entry"  # entry | first | last | the name of a step
+
+
+class Entered(Document):
+    """Which entries count; completions after `until` count still."""
+
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    until: Instant | None = None
+
+
+def _segment(value: Any) -> Any:
+    return {"segment": value} if isinstance(value, str) else value
+
+
+class Funnel(Document):
+    """A funnel. Without `window` nothing times out."""
+
+    funnel: Name
+    order: Literal["ordered"] = "ordered"
+    entry: Literal["best"] = "best"
+    window: Duration | None = None
+    steps: Annotated[list[Step], Field(min_length=2)]
+    segments: list[Annotated[Segment, BeforeValidator(_segment)]] = []
+    entered: Entered = Entered()
+
+
+class Taxonomy(Document):
+    """Everything that a build needs to know beyond the events."""
+
+    taxonomy: Name
+    version: int
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    rules: Annotated[list[Rule], Field(min_length=1)]
+    journeys: Journeys
+    sessions: Sessions = Sessions()
+    identity: Identity = Identity()
+    funnels: list[Funnel] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over everything that the taxonomy says: two equal answers mean equal tables."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    def tables(self, as_of: datetime | None) -> dict[str, pa.Table]:
+        """The rows of schema `taxonomy`: table name → rows. Durations are exact, in microseconds."""
+        return {name: pa.table(columns) for name, columns in self._columns(as_of).items()}
+
+    def models(self) -> dict[str, str]:
+        """The predicates as selects over touchpoints: table name in schema `taxonomy` → SQL."""
+        rules = [f"when {rule.when} then '{rule.stage}'" for rule in self.rules]
+        steps = [
+            f"case when {step.when} then struct_pack(funnel := '{funnel.funnel}', step_order := {order}) end"
+            for funnel in self.funnels
+            for order, step in enumerate(funnel.steps, start=1)
+        ]
+        segments = [
+            f"struct_pack(segment_by := '{name}', segment := cast({value} as varchar))"
+            for name, value in self._segment_values().items()
+        ]
+        return {
+            "goal_events": f"select event_id from intermediate.identified_events where {self.journeys.goal}",
+            "touchpoint_stages": (
+                f"select event_id, case {' '.join(rules)} else 'unlabelled' end as stage"
+                " from intermediate.touchpoint_history"
+            ),
+            "step_matches": _unnested(steps, "funnel varchar, step_order integer", "match.funnel, match.step_order"),
+            "segment_values": _unnested(
+                segments, "segment_by varchar, segment varchar", "match.segment_by, match.segment"
+            ),
+        }
+
+    def _segment_values(self) -> dict[str, str]:
+        """Each way to split → the expression of its value."""
+        return {
+            segment.segment: segment.value or segment.segment for funnel in self.funnels for segment in funnel.segments
+        }
+
+    def _columns(self, as_of: datetime | None) -> dict[str, dict[str, pa.Array]]:
+        interval = pa.duration("us")
+        utc = pa.timestamp("us", tz="UTC")
+        classes = {name: kind for kind, names in IDENTIFIER_CLASSES.items() for name in names}
+        namespaces = classes | {name: kind for name, kind in self.identity.namespaces.items() if name not in classes}
+        funnel_steps = [
+            (funnel.funnel, order, step, len(funnel.steps))
+            for funnel in self.funnels
+            for order, step in enumerate(funnel.steps, start=1)
+        ]
+        funnel_segments = [(funnel, segment) for funnel in self.funnels for segment in funnel.segments]
+        timeouts = {channel: self.sessions.channel_timeouts.get(channel, self.sessions.timeout) for channel in CHANNELS}
+        return {
+            "settings": {
+                "taxonomy": pa.array([self.taxonomy], pa.string()),
+                "requested_as_of": pa.array([as_of], utc),
+                "idle_timeout": pa.array([self.journeys.idle_timeout], interval),
+                "post_goal_period": pa.array([self.journeys.post_goal_period], interval),
+                "session_max_length": pa.array([self.sessions.max_length], interval),
+                "shared_devices": pa.array([self.identity.shared_devices], pa.string()),
+            },
+            "session_timeouts": {
+                "channel": pa.array(list(timeouts), pa.string()),
+                "timeout": pa.array(list(timeouts.values()), interval),
+            },
+            "namespaces": {
+                "namespace": pa.array(list(namespaces), pa.string()),
+                "class": pa.array(list(namespaces.values()), pa.string()),
+                # The smaller, the stronger: the order of the contract, configured namespaces after it.
+                "strength": pa.array(range(len(namespaces)), pa.int32()),
+                "max_strong_identifiers": pa.array([self.identity.limits.get(name) for name in namespaces], pa.int64()),
+            },
+            "stages": {
+                "stage_order": pa.array(range(1, len(self.stages) + 1), pa.int32()),
+                "stage": pa.array([stage.stage for stage in self.stages], pa.string()),
+                "moment": pa.array([stage.moment for stage in self.stages], pa.string()),
+                "phase": pa.array([stage.phase for stage in self.stages], pa.string()),
+                "label_en": pa.array([stage.label.en for stage in self.stages], pa.string()),
+                "label_es": pa.array([stage.label.es for stage in self.stages], pa.string()),
+            },
+            "funnels": {
+                "funnel": pa.array([funnel.funnel for funnel in self.funnels], pa.string()),
+                "funnel_window": pa.array([funnel.window for funnel in self.funnels], interval),
+                "entered_from": pa.array([funnel.entered.from_ for funnel in self.funnels], utc),
+                "entered_until": pa.array([funnel.entered.until for funnel in self.funnels], utc),
+            },
+            "funnel_steps": {
+                "funnel": pa.array([funnel for funnel, *_ in funnel_steps], pa.string()),
+                "step_order": pa.array([order for _, order, *_ in funnel_steps], pa.int32()),
+                "step": pa.array([step.step for _, _, step, _ in funnel_steps], pa.string()),
+                "within": pa.array([step.within for _, _, step, _ in funnel_steps], interval),
+                "steps": pa.array([steps for *_, steps in funnel_steps], pa.int32()),
+            },
+            "funnel_segments": {
+                "funnel": pa.array([funnel.funnel for funnel, _ in funnel_segments], pa.string()),
+                "segment_by": pa.array([segment.segment for _, segment in funnel_segments], pa.string()),
+                "attribution": pa.array([segment.of for _, segment in funnel_segments], pa.string()),
+            },
+        }
+
+
+def load_taxonomy(name_or_file: str) -> Taxonomy:
+    """A shipped taxonomy by name (`retail`), or any YAML file by path.
+
+    Raises TaxonomyError naming file, line, key and what is allowed.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        path = TAXONOMIES / f"{name_or_file}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in TAXONOMIES.glob("*.yaml")))
+        raise TaxonomyError(f"no taxonomy `{name_or_file}`: name one of {shipped}, or give the path of a YAML file")
+    return read_document(path, Taxonomy, _mistakes)
+
+
+def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
+    """What no single key can know: names that must exist, or must differ."""
+    stages = [stage.stage for stage in taxonomy.stages]
+    yield from _repeated(("stages",), "stage", stages)
+    for index, rule in enumerate(taxonomy.rules):
+        if rule.stage not in stages:
+            yield ("rules", index, "stage"), f"unknown stage `{rule.stage}`; known: {', '.join(stages)}"
+    yield from _repeated(("funnels",), "funnel", [funnel.funnel for funnel in taxonomy.funnels])
+    meant: dict[str, str | None] = {}
+    for index, funnel in enumerate(taxonomy.funnels):
+        steps = [step.step for step in funnel.steps]
+        yield from _repeated(("funnels", index, "steps"), "step", steps)
+        yield from _repeated(("funnels", index, "segments"), "segment", [part.segment for part in funnel.segments])
+        for place, segment in enumerate(funnel.segments):
+            where = ("funnels", index, "segments", place)
+            if meant.setdefault(segment.segment, segment.value) != segment.value:
+                yield where, f"the segment `{segment.segment}` has another value in an earlier funnel; names differ"
+            if segment.value is None and segment.segment not in TOUCHPOINT_COLUMNS:
+                known = ", ".join(sorted(TOUCHPOINT_COLUMNS))
+                yield where, f"unknown column `{segment.segment}`; known: {known}; or give it a `value`"
+            if segment.of not in (allowed := ["entry", "first", "last", *steps]):
+                yield where, f"`of: {segment.of}` is not allowed; allowed: {', '.join(allowed)}"
+    for namespace in taxonomy.identity.namespaces:
+        if any(namespace in names for names in IDENTIFIER_CLASSES.values()):
+            yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
+
+
+def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iterator[Mistake]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield (*where, index), f"the {noun} `{name}` stands here twice; names differ"
+
+
+def _unnested(items: list[str], columns: str, selected: str) -> str:
+    """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
+    matches = f"unnest([{', '.join(items)}]::struct({columns})[])"
+    return (
+        f"with matched as (select event_id, {matches} as match from intermediate.touchpoint_history)\n"
+        f"select event_id, {selected} from matched where match is not null"
+    )

@@ -1,0 +1,1 @@
+"""What we do: one file per verb, in data order: produce, land, build, check, publish."""

@@ -1,0 +1,245 @@
+"""`journey <verb>`: parses, calls, prints one line. Data goes to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from journey_core.errors import InputError, JourneyError
+from journey_core.mapping import read_log
+from journey_core.release import current_release, query_release
+from pipelines import broker as local_broker
+from pipelines.build import build as build_tables
+from pipelines.check import check as check_tables
+from pipelines.demo import run_demo
+from pipelines.land import land as land_events
+from pipelines.produce import send, write_jsonl
+from pipelines.progress import Progress
+from pipelines.publish import publish as publish_tables
+from pipelines.settings import Settings
+from pipelines.simulate import simulate as simulate_shop
+from pipelines.tables import rows_as_json, rows_as_text
+
+app = typer.Typer(
+    help="Multi-channel customer events in; stage-labelled journeys and funnel-drop tables out.\n\n"
+    "The path: simulate or produce → land → build → check → publish → query. Everything lies under JOURNEY_HOME "
+    "(default ./.journey). `journey demo` runs all of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tests.", no_args_is_help=True)
+app.add_typer(broker, name="broker")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+talk = Console(stderr=True, highlight=False)
+
+
+@broker.command("start")
+def broker_start(as_json: Json = False) -> None:
+    """Start Apache Kafka and wait until it answers (fetched by Maven once; needs Java 17 or newer)."""
+    with _shown() as progress:
+        status = local_broker.start(Settings(), progress)
+    _say(status, as_json)
+
+
+@broker.command("stop")
+def broker_stop(as_json: Json = False) -> None:
+    """Stop the broker that `start` started; its topics stay on disk."""
+    status = local_broker.stop(Settings())
+    _say(status, as_json, text="broker stopped")
+
+
+@broker.command("status")
+def broker_status(as_json: Json = False) -> None:
+    """Say whether a broker answers, and where. Exit 1 if none does."""
+    status = local_broker.status(Settings())
+    _say(status, as_json)
+    if not status.running:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    customers: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
+    days: Annotated[int, typer.Option(min=14, help="How many days, from 2026-01-01.")] = 90,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate a believable shop with planted causes of abandonment → Kafka, and a manifest of the truth."""
+    settings = Settings()
+    with _shown() as progress:
+        progress("simulating", 0, None)
+        simulation = simulate_shop(customers, days, seed)
+        if out is None:
+            send(simulation.records, settings, total=len(simulation.records), progress=progress)
+            manifest = settings.home / "simulation" / "manifest.json"
+        else:
+            with _file_errors(out):
+                write_jsonl(simulation.records, out)
+            manifest = out.with_suffix(".manifest.json")
+    with _file_errors(manifest):
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.write_text(simulation.manifest.to_json() + "\n")
+    talk.print(f"manifest: {manifest}")
+    _say(simulation.manifest, as_json)
+
+
+@app.command()
+def produce(
+    file: Annotated[Path, typer.Argument(help="A CSV, Parquet or JSONL log.")],
+    mapping: Annotated[Path, typer.Option(help="A shipped mapping's name, or a YAML file: field → SQL expression.")],
+    out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn any log into canonical events, by a mapping → Kafka."""
+    rows, records = read_log(file, mapping)
+    with _shown() as progress:
+        if out is None:
+            produced = send(records, Settings(), total=rows, progress=progress)
+        else:
+            with _file_errors(out):
+                produced = write_jsonl(records, out)
+    _say(produced, as_json)
+
+
+@app.command()
+def land(
+    max_events: Annotated[int | None, typer.Option(min=1, help="Land at most so many records.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Land Kafka's events in the lake, up to the end offsets seen at the start."""
+    with _shown() as progress:
+        landed = land_events(Settings(), max_events=max_events, progress=progress)
+    _say(landed, as_json)
+
+
+@app.command()
+def build(
+    full: Annotated[
+        bool, typer.Option("--full", help="Build even if nothing has changed since the last build.")
+    ] = False,
+    as_of: Annotated[str | None, typer.Option(help="Know nothing after this instant, as 2026-03-31T00:00:00Z.")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Build from a JSONL or Parquet file of events, not the lake.")
+    ] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build journeys and funnels from the lake (or straight from a file, with no broker)."""
+    with _shown() as progress:
+        built = build_tables(
+            Settings(), events=events, taxonomy=taxonomy, as_of=_instant(as_of), full=full, progress=progress
+        )
+    _say(built, as_json)
+
+
+@app.command()
+def check(as_json: Json = False) -> None:
+    """Check every table's contract with Great Expectations. Exit 1 if one is broken."""
+    with _shown() as progress:
+        result = check_tables(Settings(), progress=progress)
+    _say(result, as_json)
+
+
+@app.command()
+def publish(as_json: Json = False) -> None:
+    """Publish the checked build as an immutable release of plain Parquet."""
+    _say(publish_tables(Settings()), as_json)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='As "select * from marts.funnel_drops".')],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one array of objects.")] = False,
+) -> None:
+    """Query the current release, read-only."""
+    rows = query_release(current_release(Settings().releases), sql)
+    print(rows_as_json(rows) if as_json else rows_as_text(rows))
+
+
+@app.command()
+def demo() -> None:
+    """Run all of it: broker, a simulated shop, both Airflow DAGs; print the funnel and three journeys."""
+    with _shown() as progress:
+        report = run_demo(Settings(), progress, lambda line: talk.print(line, soft_wrap=True))
+    print(report)
+
+
+def main() -> None:
+    """The entry point: a JourneyError is one line on stderr and its exit code."""
+    code = 0
+    try:
+        app()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+    except JourneyError as error:
+        talk.print(f"journey: {error}", markup=False, soft_wrap=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        talk.print("journey: stopped. What was committed stays; run the same command again to go on")
+        code = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Once Great Expectations is imported, DuckDB's binding prints forty lines about its own leaks at a normal exit.
+    os._exit(code)
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"--as-of {text}: write an RFC 3339 time with an offset, as 2026-03-31T00:00:00Z") from error
+    if instant.tzinfo is None:
+        raise InputError(f"--as-of {text}: which time zone? Write an offset, as {text}Z")
+    return instant
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
+
+
+def _say(result: Any, as_json: bool, text: str | None = None) -> None:
+    if as_json and is_dataclass(result) and not isinstance(result, type):
+        print(json.dumps(asdict(result), default=str))
+    else:
+        print(text or result)
+
+
+@contextmanager
+def _shown() -> Iterator[Progress]:
+    """A progress bar on a terminal; silence elsewhere."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=talk, transient=True, disable=not talk.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(label: str, done: int, total: int | None) -> None:
+            bar.update(task, description=label, completed=done, total=total)
+
+        yield progress

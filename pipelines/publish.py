@@ -1,0 +1,27 @@
+"""`journey publish`: a checked build → an immutable release."""
+
+from __future__ import annotations
+
+from journey_core.checks import read_result
+from journey_core.errors import CheckFailedError, NotBuiltError
+from journey_core.models import contracts
+from journey_core.release import Release, publish_release
+from pipelines.settings import Settings
+
+
+def publish(settings: Settings) -> Release:
+    """Publish the last build, if its checks passed. The same build again changes nothing.
+
+    Raises NotBuiltError where it is unchecked, CheckFailedError where a check failed, StorageError where the disk
+    refuses; the previous release stays current in each case.
+    """
+    warehouse = settings.open_warehouse()
+    build = warehouse.last_build()
+    result = read_result(settings.checks, build.build_id)
+    if result is None:
+        raise NotBuiltError(f"build {build.build_id} is not checked yet. Run: journey check")
+    if not result.passed:
+        raise CheckFailedError(f"build {build.build_id} is not published: {result}")
+    return publish_release(
+        warehouse, build, contracts(), settings.releases, result.data_docs, keep=settings.releases_kept
+    )

@@ -1,0 +1,99 @@
+"""Every `JOURNEY_*` variable, its default and its unit. Values are read from the environment when asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from journey_core.warehouse import Warehouse
+
+
+class Settings(BaseSettings):
+    """The settings of one command. `JOURNEY_HOME=/data journey build` sets `home`; every field works alike."""
+
+    model_config = SettingsConfigDict(env_prefix="JOURNEY_", frozen=True, env_ignore_empty=True)
+
+    home: Path = Field(Path(".journey"), description="Where everything lies: lake, warehouse, releases, broker data.")
+    taxonomy: str = Field("retail", description="Name of a shipped taxonomy, or the path of a YAML file.")
+
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="host:port, comma separated. Unset: the local broker of `journey broker start`."
+    )
+    kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
+    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, ...")
+    kafka_sasl_username: str | None = Field(None, description="User name for SASL.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="Password for SASL.")
+    kafka_ssl_cafile: Path | None = Field(None, description="PEM file of the authorities that signed the broker.")
+    kafka_ssl_certfile: Path | None = Field(None, description="PEM file of the client's certificate.")
+    kafka_ssl_keyfile: Path | None = Field(None, description="PEM file of the client's key.")
+    kafka_timeout: timedelta = Field(
+        timedelta(seconds=20), description="How long to wait for a broker before saying that there is none."
+    )
+    broker_port: int = Field(
+        9092, ge=1, le=65534, description="Port of the local broker; its controller takes the next."
+    )
+    topic_partitions: int = Field(2, ge=1, description="Partitions of a topic that a producer has to create.")
+
+    land_batch_records: int = Field(50_000, ge=1, description="Records per lake commit: bounds memory.")
+    future_tolerance: timedelta = Field(
+        timedelta(hours=24), description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+    )
+
+    duckdb_memory_limit: str = Field("8GB", description="DuckDB spills to disk above this.")
+    duckdb_threads: int | None = Field(None, ge=1, description="DuckDB threads. Unset: all cores.")
+    releases_kept: int = Field(10, ge=2, description="How many releases stay on disk, the current one included.")
+
+    @property
+    def lake(self) -> Path:
+        """The lake's folder."""
+        return self.home / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that builds write."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def releases(self) -> Path:
+        """The folder of published releases."""
+        return self.home / "releases"
+
+    @property
+    def checks(self) -> Path:
+        """The folder of check results and their Data Docs, one sub-folder per build."""
+        return self.home / "checks"
+
+    @cached_property
+    def bootstrap_servers(self) -> list[str]:
+        """The cluster's addresses."""
+        return (self.kafka_bootstrap_servers or f"127.0.0.1:{self.broker_port}").split(",")
+
+    @property
+    def kafka(self) -> dict[str, Any]:
+        """Connection arguments that every kafka-python client takes."""
+        security = {
+            "security_protocol": self.kafka_security_protocol,
+            "sasl_mechanism": self.kafka_sasl_mechanism,
+            "sasl_plain_username": self.kafka_sasl_username,
+            "sasl_plain_password": self.kafka_sasl_password and self.kafka_sasl_password.get_secret_value(),
+            "ssl_cafile": self.kafka_ssl_cafile and str(self.kafka_ssl_cafile),
+            "ssl_certfile": self.kafka_ssl_certfile and str(self.kafka_ssl_certfile),
+            "ssl_keyfile": self.kafka_ssl_keyfile and str(self.kafka_ssl_keyfile),
+        }
+        return {"bootstrap_servers": self.bootstrap_servers} | {k: v for k, v in security.items() if v is not None}
+
+    def open_warehouse(self) -> Warehouse:
+        """The warehouse of this `home`."""
+        return Warehouse(self.warehouse, memory_limit=self.duckdb_memory_limit, threads=self.duckdb_threads)
+
+    def unreachable(self, error: BaseException) -> str:
+        """What to say where no broker answers."""
+        return (
+            f"no Kafka broker answers at {','.join(self.bootstrap_servers)} ({type(error).__name__}: {error}). "
+            "Run: journey broker start, or set JOURNEY_KAFKA_BOOTSTRAP_SERVERS"
+        )

@@ -1,0 +1,160 @@
+-- Which session each customer-initiated event belongs to, and why that session began.
+-- Grain: (event_id).
+
+with recursive
+
+events as (select * from intermediate.identified_events),
+
+timeouts as (select * from taxonomy.session_timeouts),
+
+settings as (select * from taxonomy.settings),
+
+-- What the company does, nobody's session contains.
+visits as (
+    select
+        events.customer_id,
+        events.source_device,
+        events.event_id,
+        events.event_order,
+        events.occurred_at,
+        events.explicit_session_id,
+        timeouts.timeout
+    from events
+    inner join timeouts on events.channel = timeouts.channel
+    where events.initiator = 'customer'
+),
+
+-- 1. Silence longer than the timeout of the later event's channel.
+gaps as (
+    select
+        *,
+        coalesce(occurred_at - lag(occurred_at) over device_visits > timeout, false) as is_after_timeout
+    from visits
+    window device_visits as (partition by customer_id, source_device order by event_order)
+),
+
+stretches as (
+    select
+        *,
+        count(*) filter (where is_after_timeout) over (
+            partition by customer_id, source_device
+            order by event_order
+        ) as stretch
+    from gaps
+),
+
+-- 2. The producer's own session id. An event without one belongs to the id before it, or to the first after it.
+labelled as (
+    select
+        *,
+        coalesce(
+            explicit_session_id,
+            last_value(explicit_session_id ignore nulls) over (
+                stretch_visits rows between unbounded preceding and current row
+            ),
+            first_value(explicit_session_id ignore nulls) over (
+                stretch_visits rows between current row and unbounded following
+            ),
+            ''
+        ) as session_label
+    from stretches
+    window stretch_visits as (partition by customer_id, source_device, stretch order by event_order)
+),
+
+-- Two ids never share a session, even interleaved; one id is still split by the timeout.
+label_gaps as (
+    select
+        *,
+        coalesce(occurred_at - lag(occurred_at) over label_visits > timeout, false) as is_split
+    from labelled
+    window label_visits as (partition by customer_id, source_device, session_label order by event_order)
+),
+
+runs as (
+    select
+        *,
+        count(*) filter (where is_split) over (
+            partition by customer_id, source_device, session_label
+            order by event_order
+        ) as run
+    from label_gaps
+),
+
+-- 3. The longest session: the first event strictly later than the start plus the limit starts the next one.
+long_runs as (
+    select runs.customer_id, runs.source_device, runs.session_label, runs.run, min(runs.occurred_at) as started_at
+    from runs
+    cross join settings
+    group by runs.customer_id, runs.source_device, runs.session_label, runs.run, settings.session_max_length
+    having max(runs.occurred_at) > min(runs.occurred_at) + settings.session_max_length
+),
+
+starts as (
+    select customer_id, source_device, session_label, run, started_at
+    from long_runs
+    union all
+    select starts.customer_id, starts.source_device, starts.session_label, starts.run, min(runs.occurred_at)
+    from starts
+    cross join settings
+    inner join runs
+        on starts.customer_id = runs.customer_id
+        and starts.source_device = runs.source_device
+        and starts.session_label = runs.session_label
+        and starts.run = runs.run
+        and runs.occurred_at > starts.started_at + settings.session_max_length
+    group by starts.customer_id, starts.source_device, starts.session_label, starts.run, starts.started_at
+),
+
+pieces as (
+    select
+        runs.customer_id,
+        runs.source_device,
+        runs.session_label,
+        runs.run,
+        runs.event_id,
+        runs.event_order,
+        runs.occurred_at,
+        runs.is_after_timeout,
+        runs.is_split,
+        max(starts.started_at) as piece
+    from runs
+    left join starts
+        on runs.customer_id = starts.customer_id
+        and runs.source_device = starts.source_device
+        and runs.session_label = starts.session_label
+        and runs.run = starts.run
+        and runs.occurred_at >= starts.started_at
+    group by all
+),
+
+placed as (
+    select
+        *,
+        first_value(event_id) over session_visits as first_event_id,
+        first_value(is_after_timeout or is_split) over session_visits as began_after_timeout,
+        coalesce(piece > min(piece) over run_visits, false) as began_at_limit,
+        min(event_order) over device_visits as first_order
+    from pieces
+    window
+        session_visits as (partition by customer_id, source_device, session_label, run, piece order by event_order),
+        run_visits as (partition by customer_id, source_device, session_label, run),
+        device_visits as (partition by customer_id, source_device)
+),
+
+caused as (
+    select
+        event_id,
+        customer_id,
+        source_device,
+        'session:' || first_event_id as session_id,
+        case
+            when min(event_order) over session_visits = first_order then 'first'
+            when began_at_limit then 'max_length'
+            when began_after_timeout then 'timeout'
+            else 'session_id'
+        end as cut_cause
+    from placed
+    window session_visits as (partition by customer_id, source_device, session_label, run, piece)
+)
+
+select * from caused
