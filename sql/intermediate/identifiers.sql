@@ -23,7 +23,7 @@ seen as (
         max(event_identifiers.occurred_at) as last_seen_at,
         arg_min(event_identifiers.event_id, (event_identifiers.occurred_at, event_identifiers.event_id)) as first_event_id,
         count(distinct event_identifiers.event_id) as events,
-        count(distinct (strong.strong_namespace, strong.strong_identifier)) filter (
+        count(distinct row(strong.strong_namespace, strong.strong_identifier)) filter (
             where strong.strong_identifier is not null
         ) as strong_identifiers
     from event_identifiers

@@ -93,7 +93,7 @@ starts as (
     select customer_id, source_device, session_label, run, started_at
     from long_runs
     union all
-    select starts.customer_id, starts.source_device, starts.session_label, starts.run, min(runs.occurred_at)
+    select starts.customer_id, starts.source_device, starts.session_label, starts.run, min(runs.occurred_at) as started_at
     from starts
     cross join settings
     inner join runs
