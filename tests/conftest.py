@@ -1,0 +1,90 @@
+"""What every test may use: events, and tables built from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journey_core.contract import judge, records_of
+from journey_core.taxonomy import Taxonomy, load_taxonomy
+from journey_core.warehouse import Build, Source, Warehouse
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+Event = dict[str, Any]
+
+
+def event(event_id: str, at: str, event_type: str = "page_viewed", /, **more: Any) -> Event:
+    """One event that keeps the contract. `at` is `2026-01-02 10:00` or longer, UTC; `who` its identifiers."""
+    channel = more.pop("channel", "web")
+    made: Event = {
+        "event_id": event_id,
+        "event_type": event_type,
+        "channel": channel,
+        "occurred_at": at.replace(" ", "T") + (":00Z" if len(at) == len("2026-01-02 10:00") else "Z"),
+        "identifiers": more.pop("who", {"customer_id": "ann"}),
+    }
+    needed = {
+        "email": {"message_id": "m"},
+        "social": {"network": "n"},
+        "offline": {"location": "l"},
+    }.get(channel, {})
+    properties = needed | more.pop("properties", {})
+    context = more.pop("context", {})
+    if event_type == "page_viewed":
+        context = {"page": {"url": "https://shop.example/"}} | context
+    return made | ({"properties": properties} if properties else {}) | ({"context": context} if context else {}) | more
+
+
+class Tables:
+    """The tables of one build, as rows."""
+
+    def __init__(self, warehouse: Warehouse, build: Build) -> None:
+        self.warehouse = warehouse
+        self.build = build
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        return self.warehouse.query(sql).to_pylist()
+
+    def values(self, sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in self.rows(sql)]
+
+    def everything(self) -> dict[str, list[str]]:
+        """Every mart's rows in a fixed order, to compare whole worlds."""
+        return {
+            name: sorted(json.dumps(row, default=str, sort_keys=True) for row in self.rows(f"from {name}"))
+            for name in self.build.rows
+        }
+
+
+BuildWorld = Callable[..., Tables]
+
+
+@pytest.fixture
+def build_world(tmp_path: Path) -> BuildWorld:
+    """`build_world(events, taxonomy=..., as_of=...)` builds every table from events, with no broker and no lake."""
+    count = 0
+
+    def build(
+        events: Sequence[Event | bytes], taxonomy: Taxonomy | str = "retail", **options: Any
+    ) -> Tables:
+        nonlocal count
+        count += 1
+        values = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in events]
+        judged = judge(records_of(values, topic="file"))
+        warehouse = Warehouse(tmp_path / f"{count}.duckdb", threads=1)
+        loaded = load_taxonomy(taxonomy) if isinstance(taxonomy, str) else taxonomy
+        return Tables(warehouse, warehouse.build(Source("test", judged.accepted, judged.rejected), loaded, **options))
+
+    return build
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing that a test does touches the user's own JOURNEY_HOME."""
+    monkeypatch.setenv("JOURNEY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

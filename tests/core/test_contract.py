@@ -1,0 +1,132 @@
+"""The contract: what is accepted, what is rejected, and that nothing is lost between."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import jsonschema
+import pyarrow as pa
+import pytest
+
+from journey_core.contract import REJECTED_EVENTS, judge, records_of
+from journey_core.events import CHANNELS, event_key, json_schema
+from tests.conftest import event
+
+GOOD = event("e1", "2026-01-02 03:04")
+
+
+def judged(*values):
+    return judge(records_of([v if v is None or isinstance(v, bytes) else json.dumps(v).encode() for v in values]))
+
+
+def without(field):
+    return {name: value for name, value in GOOD.items() if name != field}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "field"),
+    [
+        (None, "tombstone", None),
+        (b"", "empty_value", None),
+        (b"{", "invalid_json", None),
+        (b"\xff\xfe{}", "invalid_json", None),
+        (b'{"a":NaN}', "missing_field", "channel"),
+        (json.dumps(GOOD | {"properties": {"a": float("nan")}}).encode(), "invalid_json", None),
+        (b"[" * 10_000 + b"]" * 10_000, "invalid_json", None),
+        (b"3", "invalid_value", None),
+        (b"null", "invalid_value", None),
+        (json.dumps(GOOD).replace('"e1"', '"e1", "event_id": "e2"').encode(), "duplicate_key", None),
+        (without("event_id"), "missing_field", "event_id"),
+        (without("occurred_at"), "missing_field", "occurred_at"),
+        (without("identifiers"), "missing_field", "identifiers"),
+        (without("channel"), "missing_field", "channel"),
+        (GOOD | {"channel": "fax"}, "unknown_channel", "channel"),
+        (GOOD | {"event_id": ""}, "invalid_value", "event_id"),
+        (GOOD | {"event_id": "x" * 65}, "invalid_value", "event_id"),
+        (GOOD | {"event_id": 7}, "invalid_value", "event_id"),
+        (GOOD | {"event_type": "x" * 201}, "invalid_value", "event_type"),
+        (GOOD | {"identifiers": {}}, "invalid_value", "identifiers"),
+        (GOOD | {"identifiers": {"customer_id": 7}}, "invalid_value", "identifiers.customer_id"),
+        (GOOD | {"occurred_at": "2026-01-02 03:04:05Z"}, "invalid_value", "occurred_at"),
+        (GOOD | {"occurred_at": "2026-01-02T03:04:05"}, "invalid_value", "occurred_at"),
+        (GOOD | {"occurred_at": 1767323045}, "invalid_value", "occurred_at"),
+        (GOOD | {"occurred_at": "2026-02-30T03:04:05Z"}, "invalid_value", "occurred_at"),
+        (GOOD | {"sequence": 2**63}, "invalid_value", "sequence"),
+        (GOOD | {"sequence": True}, "invalid_value", "sequence"),
+        (GOOD | {"initiator": "robot"}, "invalid_value", "initiator"),
+        (GOOD | {"context": {}}, "missing_field", "context.page.url"),
+        (GOOD | {"channel": "email"}, "missing_field", "properties.message_id"),
+        (GOOD | {"channel": "social"}, "missing_field", "properties.network"),
+        (GOOD | {"channel": "offline"}, "missing_field", "properties.location"),
+        (GOOD | {"channel": "app", "event_type": "screen_viewed"}, "missing_field", "context.screen"),
+    ],
+)
+def test_a_bad_record_is_kept_whole_with_its_reason_and_field(value, reason, field):
+    raw = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    told_apart = judged(GOOD, raw)
+    assert told_apart.accepted.num_rows == 1, "one bad record never stops the others"
+    (row,) = told_apart.rejected.to_pylist()
+    assert (row["reason"], row["field"]) == (reason, field)
+    assert row["value"] == raw
+    assert row["offset"] == 1
+
+
+def test_a_rejected_record_has_the_columns_of_a_good_one_as_far_as_it_parses():
+    (row,) = judged(GOOD | {"channel": "fax"}).rejected.to_pylist()
+    assert row["event_id"] == "e1"
+    assert row["occurred_at"] == datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    assert row["identifiers"] == [("customer_id", "ann")]
+
+
+def test_the_raw_time_is_kept_and_the_corrected_one_counts():
+    # A client whose clock is an hour slow: what it calls 03:04 happened at 04:04.
+    (row,) = judged(
+        GOOD | {"sent_at": "2026-01-02T03:04:10Z", "received_at": "2026-01-02T04:04:10Z"}
+    ).accepted.to_pylist()
+    assert row["occurred_at"] == datetime(2026, 1, 2, 4, 4, tzinfo=UTC)
+    assert row["occurred_at_raw"] == datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def test_nanoseconds_are_cut_to_microseconds_and_offsets_become_utc():
+    (row,) = judged(GOOD | {"occurred_at": "2026-01-02T03:04:05.123456789+02:00"}).accepted.to_pylist()
+    assert row["occurred_at"] == datetime(2026, 1, 2, 1, 4, 5, 123456, tzinfo=UTC)
+
+
+def test_unknown_fields_are_kept():
+    (row,) = judged(
+        GOOD | {"schema_revision": 2, "context": {"page": {"url": "u", "scroll": 3}}}
+    ).accepted.to_pylist()
+    assert json.loads(row["extra"]) == {"schema_revision": 2}
+    assert json.loads(row["context"])["page"]["scroll"] == 3
+
+
+def test_one_wrong_clock_does_not_close_everybodys_journey():
+    records = records_of([json.dumps(GOOD).encode()] * 2)
+    stamps = [datetime(2026, 1, 1, 3, 4, tzinfo=UTC), datetime(2026, 1, 1, 3, 3, 59, tzinfo=UTC)]
+    index = records.schema.get_field_index("kafka_timestamp")
+    records = records.set_column(index, "kafka_timestamp", pa.array(stamps, records["kafka_timestamp"].type))
+    told_apart = judge(records, future_tolerance=timedelta(hours=24))
+    assert told_apart.accepted["offset"].to_pylist() == [0], "exactly the tolerance is accepted"
+    (row,) = told_apart.rejected.to_pylist()
+    assert (row["offset"], row["reason"], row["field"]) == (1, "occurred_in_future", "occurred_at")
+
+
+def test_no_record_at_all_is_fine():
+    told_apart = judge(records_of([]))
+    assert told_apart.accepted.num_rows == told_apart.rejected.num_rows == 0
+    assert told_apart.rejected.schema == REJECTED_EVENTS
+
+
+def test_the_key_is_the_strongest_identifier():
+    assert event_key({"anonymous_id": "c", "email": "a@b"}) == "email:a@b"
+    assert event_key({"loyalty_card": "7", "anonymous_id": "c"}) == "anonymous_id:c"
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_json_schema_accepts_what_the_contract_accepts(channel):
+    good = event("e1", "2026-01-02 03:04", "order_completed", channel=channel)
+    assert judged(good).accepted.num_rows == 1
+    jsonschema.validate(good, json_schema(channel))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(good | {"identifiers": {}}, json_schema(channel))
