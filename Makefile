@@ -39,7 +39,7 @@ test: $(READY) ## Run every test, the real broker and the real Airflow included
 	@$(BIN)/pytest
 
 test-fast: $(READY) ## Run the unit and property tests: under a minute, no Java
-	@$(BIN)/pytest -m "not integration"
+	@$(BIN)/pytest -n auto -m "not integration" --hypothesis-profile=fast
 
 check: $(READY) ## Lint, types, SQL style, import rules
 	@$(BIN)/ruff check .

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from journey_core.contract import judge, records_of
 from journey_core.taxonomy import Taxonomy, load_taxonomy
 from journey_core.warehouse import Build, Source, Warehouse
+
+# A world is built in half a second: `make test-fast` looks at few, `make test` at more.
+LAWS = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+settings.register_profile("fast", max_examples=5, derandomize=True, **LAWS)
+settings.register_profile("default", max_examples=25, **LAWS)
+settings.load_profile("default")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

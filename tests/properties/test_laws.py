@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import event
 from tests.funnels import Touch, one_funnel, reference
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-BOUNDED = settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 TYPES = ("page_viewed", "product_viewed", "product_added", "checkout_started", "order_completed", "review_submitted")
 IDENTIFIERS = st.dictionaries(
@@ -47,7 +42,6 @@ def worlds(draw):
     return made
 
 
-@BOUNDED
 @given(world=worlds(), data=st.data())
 def test_l1_order_and_duplicates_change_nothing(build_world, world, data):
     as_of = START + timedelta(days=200)
@@ -62,7 +56,6 @@ def test_l1_order_and_duplicates_change_nothing(build_world, world, data):
     assert [row for row in counts[1] if '"duplicate"' not in row] == counts[0]
 
 
-@BOUNDED
 @given(world=worlds())
 def test_l2_nothing_is_lost(build_world, world):
     tables = build_world([*world, b"{", world[0]])
@@ -83,7 +76,6 @@ def test_l2_nothing_is_lost(build_world, world):
     assert tables.values(drops) == [], "statuses sum to entrants"
 
 
-@BOUNDED
 @given(world=worlds(), others=worlds())
 def test_l7_events_of_one_customer_change_no_row_of_another(build_world, world, others):
     """Others with their own identifiers come and go; nobody else's rows move, given the same bounds of time."""
@@ -107,7 +99,6 @@ STEPS = st.lists(
 )
 
 
-@settings(parent=BOUNDED, max_examples=40)
 @given(
     steps=STEPS,
     window=st.sampled_from([None, "2 minutes", "6 minutes"]),
