@@ -1,0 +1,56 @@
+"""A real Apache Kafka for the whole session, and a home of its own for each test."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import broker
+from pipelines.settings import Settings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+def two_free_ports() -> int:
+    """A port that is free, and whose successor is too: Kafka's controller takes that one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a running broker. It is stopped by its process id when the session ends."""
+    settings = Settings(home=tmp_path_factory.mktemp("kafka"), broker_port=two_free_ports())
+    started = broker.start(settings)
+    assert started.running
+    yield settings
+    broker.stop(settings)
+    assert broker.status(settings).pid is None
+
+
+@pytest.fixture
+def on_kafka(kafka: Settings, home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a fresh home on the running broker, also in the environment, for commands and DAGs."""
+    monkeypatch.setenv("JOURNEY_KAFKA_BOOTSTRAP_SERVERS", ",".join(kafka.bootstrap_servers))
+    return Settings()
+
+
+@pytest.fixture
+def topic() -> str:
+    """An event topic that no other test writes to."""
+    return f"events.t{uuid.uuid4().hex[:12]}.v1"
