@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -190,6 +191,12 @@ def main() -> None:
     except JourneyError as error:
         talk.print(f"journey: {error}", markup=False, soft_wrap=True)
         code = error.exit_code
+    except ValidationError as error:
+        # The only pydantic model that is filled from the user's own words and not wrapped already: the settings.
+        first = error.errors()[0]
+        name = f"JOURNEY_{str(first['loc'][0]).upper()}"
+        talk.print(f"journey: {name}={first['input']}: {first['msg']}", markup=False, soft_wrap=True)
+        code = 2
     except KeyboardInterrupt:
         talk.print("journey: stopped. What was committed stays; run the same command again to go on")
         code = 130

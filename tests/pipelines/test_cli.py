@@ -1,0 +1,122 @@
+"""The command line: one line per verb, rows as text or JSON, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import event
+
+JOURNEY = str(Path(sys.executable).with_name("journey"))
+
+
+def journey(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [JOURNEY, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
+@pytest.fixture
+def events(tmp_path) -> Path:
+    path = tmp_path / "events.jsonl"
+    made = [event("1", "2026-01-01 10:00"), event("2", "2026-01-01 10:05", "product_viewed")]
+    path.write_text("".join(json.dumps(one) + "\n" for one in made) + "\nnot json\n")
+    return path
+
+
+def test_build_from_a_file_needs_no_broker_and_no_lake(events, home):
+    done = journey("build", "--events", str(events))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("as of 2026-01-01 10:05:00 UTC: 2 touchpoints, 1 sessions, 1 journeys\n")
+    assert not (home / "lake").exists()
+    assert journey("build", "--events", str(events)).stdout.startswith("unchanged: ")
+    as_json = json.loads(journey("build", "--events", str(events), "--full", "--json").stdout)
+    assert as_json["rows"]["marts.touchpoints"] == 2
+
+
+def test_a_parquet_file_of_events_gives_the_same_tables_as_its_jsonl(events, tmp_path):
+    import duckdb
+
+    parquet = tmp_path / "events.parquet"
+    good = tmp_path / "good.jsonl"
+    good.write_text("".join(line + "\n" for line in events.read_text().splitlines() if line.startswith("{")))
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        select = "select * replace (occurred_at::timestamptz as occurred_at)"
+        connection.execute(f"copy ({select} from read_json_auto('{good}')) to '{parquet}'")
+    counts = [json.loads(journey("build", "--events", str(path), "--json").stdout)["rows"] for path in (good, parquet)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["build", "--taxonomy", "nope"], "no taxonomy `nope`: name one of loan, retail"),
+        (["build", "--events", "missing.jsonl"], "missing.jsonl cannot be read: "),
+        (["build", "--events", "events.xlsx"], "canonical events come as .jsonl or .parquet"),
+        (["build", "--as-of", "yesterday"], "write an RFC 3339 time with an offset"),
+        (["build", "--as-of", "2026-01-01T00:00:00"], "which time zone?"),
+        (["check"], "nothing is built yet. Run: journey build"),
+        (["publish"], "nothing is built yet. Run: journey build"),
+        (["query", "select 1"], "holds no release yet. Run: journey publish"),
+        (["produce", "missing.csv", "--mapping", "loan_application"], "missing.csv cannot be read: "),
+        (["land"], "no Kafka broker answers at 127.0.0.1:1 "),
+        (["simulate", "--customers", "1", "--out", "/nowhere/events.jsonl"], "/nowhere/events.jsonl cannot be written"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_and_exits_with_2(arguments, says):
+    done = journey(*arguments, JOURNEY_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", JOURNEY_KAFKA_TIMEOUT="PT1S")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_input_changes_nothing(events, tmp_path):
+    journey("build", "--events", str(events))
+    before = journey("build", "--events", str(events)).stdout
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 no")
+    for arguments in (["--events", str(broken)], ["--taxonomy", "nope"]):
+        assert journey("build", *arguments).returncode == 2
+    assert journey("build", "--events", str(events)).stdout == before
+
+
+def test_a_broken_setting_is_named():
+    done = journey("broker", "status", JOURNEY_BROKER_PORT="many")
+    assert done.returncode == 2
+    assert "JOURNEY_BROKER_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_broker_is_status_1_and_a_remedy():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = journey("broker", "status", JOURNEY_BROKER_PORT=str(port))
+    assert done.returncode == 1
+    assert done.stdout == f"no broker answers at 127.0.0.1:{port}. Run: journey broker start\n"
+
+
+def test_simulate_to_a_file_is_the_embedded_way_in(tmp_path):
+    out = tmp_path / "shop.jsonl"
+    done = journey("simulate", "--customers", "50", "--days", "30", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "shop.manifest.json").read_text())
+    assert len(out.read_bytes().splitlines()) == manifest["records"]
+    built = json.loads(journey("build", "--events", str(out), "--json").stdout)
+    assert built["rows"]["marts.touchpoints"] == manifest["events"]
+    assert built["as_of"] < "2026-02-01"
+
+
+def test_help_teaches():
+    text = journey("--help").stdout
+    for word in ("broker", "simulate", "produce", "land", "build", "check", "publish", "query", "demo", "JOURNEY_HOME"):
+        assert word in text
