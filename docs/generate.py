@@ -1,4 +1,4 @@
-"""Writes what can be printed: docs/cli.md, docs/tables.md and schemas/events/*.json. `make docs`; drift fails the tests."""
+"""Writes what can be printed: docs/cli.md, docs/tables.md, schemas/events/*.json (`make docs`; drift fails tests)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def tables() -> str:
         lines += ["| column | type | meaning |", "|---|---|---|"]
         lines += [f"| `{name}` | {column.type} | {column.about} |" for name, column in contract.columns.items()]
         if contract.checks:
-            lines += ["", "Checked: " + "; ".join(_sentence(check.check, check.severity) for check in contract.checks) + "."]
+            sentences = [_sentence(check.check, check.severity) for check in contract.checks]
+            lines += ["", f"Checked: {'; '.join(sentences)}."]
     lines += ["", "## Steps", "", "| table | grain | what it is |", "|---|---|---|"]
     for schema in ("staging", "intermediate"):
         lines += [f"| `{c.table}` | {_grain(c)} | {c.about} |" for c in by_schema[schema]]

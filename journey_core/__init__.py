@@ -1,4 +1,4 @@
-"""What we know of journeys: no Kafka, no Airflow, no wall clock. This is the only door; the rooms behind it may move."""
+"""What we know of journeys: no Kafka, no Airflow, no wall clock. The only door; the rooms behind it may move."""
 
 from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, Judged, judge, records_of
 from journey_core.errors import (

@@ -296,7 +296,7 @@ class _Shop:
         return at
 
     def _newsletters(self) -> None:
-        """Every second week the company writes to those who have ordered; some open it, some click."""
+        """Every second week the company writes to its readers, who order some time; some open it, some click."""
         for issue in range(1, self.days // 14 + 1):
             sent = START + timedelta(days=14 * issue, hours=8)
             for person in self.people:

@@ -42,6 +42,9 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, Decimal):
+        whole, _, cents = f"{value:f}".partition(".")
+        return f"{whole}.{cents.rstrip('0'):0<2}" if cents else whole
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):

@@ -76,9 +76,7 @@ def build_world(tmp_path: Path) -> BuildWorld:
     """`build_world(events, taxonomy=..., as_of=...)` builds every table from events, with no broker and no lake."""
     count = 0
 
-    def build(
-        events: Sequence[Event | bytes], taxonomy: Taxonomy | str = "retail", **options: Any
-    ) -> Tables:
+    def build(events: Sequence[Event | bytes], taxonomy: Taxonomy | str = "retail", **options: Any) -> Tables:
         nonlocal count
         count += 1
         values = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in events]

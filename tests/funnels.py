@@ -10,9 +10,7 @@ from typing import Any
 from journey_core.taxonomy import Funnel, Step, Taxonomy, load_taxonomy
 
 
-def one_funnel(
-    steps: Sequence[str | tuple[str, str]], *, window: str | None = None, **more: Any
-) -> Taxonomy:
+def one_funnel(steps: Sequence[str | tuple[str, str]], *, window: str | None = None, **more: Any) -> Taxonomy:
     """The retail taxonomy with one funnel: each step is an event type, or (event type, within)."""
     made = []
     for number, step in enumerate(steps, start=1):

@@ -94,9 +94,7 @@ def test_nanoseconds_are_cut_to_microseconds_and_offsets_become_utc():
 
 
 def test_unknown_fields_are_kept():
-    (row,) = judged(
-        GOOD | {"schema_revision": 2, "context": {"page": {"url": "u", "scroll": 3}}}
-    ).accepted.to_pylist()
+    (row,) = judged(GOOD | {"schema_revision": 2, "context": {"page": {"url": "u", "scroll": 3}}}).accepted.to_pylist()
     assert json.loads(row["extra"]) == {"schema_revision": 2}
     assert json.loads(row["context"])["page"]["scroll"] == 3
 

@@ -29,7 +29,9 @@ def test_land_events_lands_each_topic_in_a_task_and_announces_once(dags):
     assert dag.task_dict["land_topic"].is_mapped
     assert dag.task_dict["land_topic"].downstream_task_ids == {"announce"}
     assert [asset.name for asset in dag.task_dict["announce"].outlets] == ["journey_lake"]
-    assert not dag.task_dict["land_topic"].partial_kwargs.get("outlets"), "a mapped outlet would announce once per topic"
+    assert not dag.task_dict["land_topic"].partial_kwargs.get("outlets"), (
+        "a mapped outlet would announce once per topic"
+    )
 
 
 def test_build_journeys_runs_on_the_asset_and_in_order(dags):

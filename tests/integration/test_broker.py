@@ -48,11 +48,11 @@ def test_missing_java_and_maven_are_named_with_the_remedy(monkeypatch, tmp_path)
     with pytest.raises(BrokerError, match=r"no `java` on PATH.*Install Java 17"):
         broker.start(settings)
     java = tmp_path / "java"
-    java.write_text('#!/bin/sh\necho \'openjdk version "11.0.2"\' >&2\n')
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     java.chmod(0o755)
     with pytest.raises(BrokerError, match=r"needs Java 17 or newer.*11\.0\.2"):
         broker.start(settings)
-    java.write_text('#!/bin/sh\necho \'openjdk version "21.0.2"\' >&2\n')
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.2\"' >&2\n")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(BrokerError, match=r"no `mvn` on PATH.*Install it"):
         broker.start(settings)

@@ -49,14 +49,16 @@ def test_every_record_is_accounted_for(tables, shop):
     }
     types = dict(tables.values("select event_type, count(*) from marts.touchpoints group by all"))
     assert types == manifest.events_by_type
-    assert tables.values("select count(*), sum(revenue)::decimal(18, 2)::varchar from marts.journeys where status = 'converted'") == [
-        (manifest.orders, manifest.revenue)
-    ]
+    assert tables.values(
+        "select count(*), sum(revenue)::decimal(18, 2)::varchar from marts.journeys where status = 'converted'"
+    ) == [(manifest.orders, manifest.revenue)]
 
 
 def test_the_people_are_found_and_the_family_tablet_merges_nobody(tables, shop):
     found = dict(
-        tables.values("select namespace || ':' || identifier, customer_id from marts.identity_map where evidence <> 'shared_device'")
+        tables.values(
+            "select namespace || ':' || identifier, customer_id from marts.identity_map where evidence <> 'shared_device'"
+        )
     )
     for customer, known in shop.manifest.people.items():
         for namespace, identifiers in known.items():

@@ -82,7 +82,10 @@ def test_l7_events_of_one_customer_change_no_row_of_another(build_world, world, 
     mine = [event("first", "2025-12-31 00:00", who={"customer_id": "bound"}), *world]
     strangers = [
         other
-        | {"event_id": f"o{other['event_id']}", "identifiers": {k: f"other-{v}" for k, v in other["identifiers"].items()}}
+        | {
+            "event_id": f"o{other['event_id']}",
+            "identifiers": {k: f"other-{v}" for k, v in other["identifiers"].items()},
+        }
         for other in others
     ]
     as_of = START + timedelta(days=200)

@@ -27,9 +27,12 @@ def test_of_two_payloads_with_one_id_the_first_received_stays_whatever_arrives_f
 
 def test_every_record_is_accounted_for(build_world):
     good = event("1", "2026-01-01 10:00")
-    other = good | {"sequence": 4, "received_at": "2026-01-01T10:00:00Z"}  # the only one with a time of receipt: it stays
+    other = good | {
+        "sequence": 4,
+        "received_at": "2026-01-01T10:00:00Z",
+    }  # the only one with a time of receipt: it stays
     world = [good, good, other, event("2", "2026-01-01 10:00", who={"email": "none"}), b"{", b""]
-    tables = build_world(world + [json.dumps(good | {"channel": "fax"}).encode()])
+    tables = build_world([*world, json.dumps(good | {"channel": "fax"}).encode()])
     assert tables.values("select sum(records)::bigint from marts.event_outcomes") == [(7,)]
     assert tables.values("select reason, count(*) from staging.rejected_events group by all order by all") == [
         ("conflicting_duplicate", 2),

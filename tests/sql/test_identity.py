@@ -21,9 +21,7 @@ def with_policy(policy):
 
 
 def test_an_anonymous_visitor_who_signs_up_takes_her_past_along(build_world):
-    tables = build_world(
-        [event("1", "2026-01-01 10:00", who=COOKIE), event("2", "2026-01-02 10:00", who=COOKIE | ANN)]
-    )
+    tables = build_world([event("1", "2026-01-01 10:00", who=COOKIE), event("2", "2026-01-02 10:00", who=COOKIE | ANN)])
     assert tables.values(OWNERS) == [("1", "ann"), ("2", "ann")]
 
 
@@ -98,7 +96,10 @@ def test_an_email_seen_with_more_customers_than_its_limit_links_nothing(build_wo
 def test_a_chain_of_identifiers_is_one_customer(build_world):
     events = [
         event(f"{n:03}", "2026-01-01 10:00", who={"anonymous_id": f"c{n}", "device_id": f"d{n}"}) for n in range(150)
-    ] + [event(f"x{n:03}", "2026-01-01 11:00", who={"anonymous_id": f"c{n + 1}", "device_id": f"d{n}"}) for n in range(149)]
+    ] + [
+        event(f"x{n:03}", "2026-01-01 11:00", who={"anonymous_id": f"c{n + 1}", "device_id": f"d{n}"})
+        for n in range(149)
+    ]
     tables = build_world(events)
     assert tables.values("select count(distinct customer_id) from marts.touchpoints") == [(1,)]
 

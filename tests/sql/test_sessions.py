@@ -27,7 +27,9 @@ def test_two_session_ids_never_share_a_session_even_interleaved(build_world):
     tables = build_world(
         [visit("1", 0, None), visit("2", 1, "A"), visit("3", 2, "B"), visit("4", 3, "A"), visit("5", 4, None)]
     )
-    rows = tables.values("select session_id, list(event_id order by event_id) from marts.touchpoints group by all order by 1")
+    rows = tables.values(
+        "select session_id, list(event_id order by event_id) from marts.touchpoints group by all order by 1"
+    )
     assert rows == [("session:1", ["1", "2", "4", "5"]), ("session:3", ["3"])]
     assert tables.values(SESSIONS) == [(4, "first"), (1, "session_id")]
 
@@ -35,7 +37,10 @@ def test_two_session_ids_never_share_a_session_even_interleaved(build_world):
 def test_an_explicit_id_is_still_split_by_the_timeout(build_world):
     context = {"session_id": "A"}
     tables = build_world(
-        [event("1", "2026-01-01 10:00", who=COOKIE, context=context), event("2", "2026-01-01 11:00", who=COOKIE, context=context)]
+        [
+            event("1", "2026-01-01 10:00", who=COOKIE, context=context),
+            event("2", "2026-01-01 11:00", who=COOKIE, context=context),
+        ]
     )
     assert tables.values(SESSIONS) == [(1, "first"), (1, "timeout")]
 
