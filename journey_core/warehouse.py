@@ -72,12 +72,19 @@ class Warehouse:
             with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
                 connection.execute("set timezone = 'UTC'")
                 yield connection
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower():
-                raise JourneyError(f"{self.path} is in use by another process. Wait for it, then run again") from error
-            raise StorageError(f"{self.path} cannot be written or read: {error}. The previous build stays") from error
-        except duckdb.OutOfMemoryException as error:
-            raise StorageError(f"{error}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays") from error
+        except duckdb.Error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: duckdb.Error) -> Exception:
+        """The error as a user can act on it; one of ours passes through, and a mistake in our own SQL stays itself."""
+        text = str(error)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return StorageError(f"{text}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays")
+        if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+            return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
+        if isinstance(error, duckdb.IOException) or "could not write" in text.lower():
+            return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
+        return error
 
     def build(
         self,

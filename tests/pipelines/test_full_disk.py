@@ -1,0 +1,58 @@
+"""A disk that refuses: a clear message, exit 2, and what was there before stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import event
+
+JOURNEY = str(Path(sys.executable).with_name("journey"))
+
+
+def journey(*arguments: str, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command whose files may not grow beyond `largest_file` bytes: writing more fails as on a full disk."""
+
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    return subprocess.run(
+        [JOURNEY, *arguments], capture_output=True, text=True, check=False, preexec_fn=limit, env=os.environ
+    )
+
+
+@pytest.fixture
+def events(tmp_path) -> tuple[Path, Path]:
+    """A small world, and a larger one."""
+    paths = tmp_path / "small.jsonl", tmp_path / "large.jsonl"
+    for path, count in zip(paths, (3, 3000), strict=True):
+        made = (event(f"{n}", "2026-01-01 10:00", who={"customer_id": f"c{n}"}) for n in range(count))
+        path.write_text("".join(json.dumps(one) + "\n" for one in made))
+    return paths
+
+
+def test_a_build_that_does_not_fit_leaves_the_tables_as_they_were(events, home):
+    small, large = events
+    before = journey("build", "--events", str(small))
+    assert before.returncode == 0, before.stderr
+    size = (home / "warehouse.duckdb").stat().st_size
+    full = journey("build", "--events", str(large), largest_file=size)
+    assert full.returncode == 2, full.stdout + full.stderr
+    assert "cannot be written" in full.stderr
+    assert "Traceback" not in full.stderr
+    after = journey("build", "--events", str(small))
+    assert after.stdout == before.stdout.replace("built", "unchanged:"), after.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_file_that_cannot_be_written_is_named():
+    full = journey("simulate", "--customers", "20", "--days", "20", "--out", "/dev/full")
+    assert full.returncode == 2
+    assert "/dev/full cannot be written: [Errno 28] No space left on device" in full.stderr
