@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,8 @@ def read_result(root: Path, build_id: str) -> CheckResult | None:
 @contextmanager
 def _context(data_docs: Path) -> Iterator[Any]:
     """A GX context that lives in memory, phones nobody, shows no bars of its own, and has one site."""
+    if find_spec("great_expectations") is None:
+        raise JourneyError("checks need Great Expectations. Install it: pip install 'journey-pipeline[quality]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GX's own, about its own dependencies
         import great_expectations as gx  # noqa: PLC0415

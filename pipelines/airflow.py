@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from journey_core.errors import JourneyError
@@ -41,6 +42,8 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
 
 def run_dag(name: str, settings: Settings, say: Callable[[str], None]) -> None:
     """Run one DAG; `say` gets each line that it prints. Raises JourneyError where a task failed."""
+    if find_spec("airflow") is None:
+        raise JourneyError("DAGs need Apache Airflow. Install it: pip install 'journey-pipeline[airflow]'")
     environment = airflow_environment(settings)
     if not (settings.home / "airflow" / "airflow.db").exists():
         _run(["db", "migrate"], environment, say=lambda _: None)

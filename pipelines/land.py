@@ -35,7 +35,7 @@ class Landed:
     records: int
     accepted: int
     rejected: int
-    topics: int
+    topics: tuple[str, ...]
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
@@ -46,10 +46,8 @@ class Landed:
         )
 
     def __str__(self) -> str:
-        return (
-            f"landed {self.records:,} records from {self.topics} topics: "
-            f"{self.accepted:,} accepted, {self.rejected:,} rejected"
-        )
+        source = self.topics[0] if len(self.topics) == 1 else f"{len(self.topics)} topics"
+        return f"landed {self.records:,} records from {source}: {self.accepted:,} accepted, {self.rejected:,} rejected"
 
 
 def list_topics(settings: Settings) -> list[str]:
@@ -80,7 +78,7 @@ def land(
     not answer, LandingGapError where it no longer holds what the lake still needs, SupersededError where another
     lander was faster, StorageError where the disk refuses.
     """
-    landed = Landed(0, 0, 0, 0)
+    landed = Landed(0, 0, 0, ())
     for topic in list_topics(settings) if topics is None else topics:
         left = None if max_events is None else max_events - landed.records
         if left == 0:
@@ -92,7 +90,7 @@ def land(
 def _land_topic(topic: str, settings: Settings, max_events: int | None, progress: Progress) -> Landed:
     lake = Lake(settings.lake)
     snapshot = lake.snapshot()
-    landed = Landed(0, 0, 0, 1)
+    landed = Landed(0, 0, 0, (topic,))
     with _consumer(settings) as consumer:
         partitions = {
             TopicPartition(topic, number): Partition(topic, number)
@@ -116,7 +114,7 @@ def _land_topic(topic: str, settings: Settings, max_events: int | None, progress
             records, reached = _fetch(consumer, {kafka: ends[kafka] for kafka in open_ranges}, room, settings)
             judged = judge(records, future_tolerance=settings.future_tolerance)
             lake.commit(judged, snapshot, {partitions[kafka]: offset for kafka, offset in reached.items()})
-            landed += Landed(records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows, 0)
+            landed += Landed(records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows, ())
             progress(f"landing {topic}", landed.records, total)
             open_ranges = [kafka for kafka in open_ranges if reached[kafka] < ends[kafka]]
             snapshot = lake.snapshot()
