@@ -81,7 +81,10 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a believable shop with planted causes of abandonment → Kafka, and a manifest of the truth."""
+    """Simulate a believable shop with planted causes of abandonment → Kafka, and a manifest of the truth.
+
+    Example: journey simulate --customers 200 --out shop.jsonl
+    """
     settings = Settings()
     with _shown() as progress:
         progress("simulating", 0, None)
@@ -107,7 +110,10 @@ def produce(
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Turn any log into canonical events, by a mapping → Kafka."""
+    """Turn any log into canonical events, by a mapping → Kafka.
+
+    Example: journey produce loans.parquet --mapping loan_application
+    """
     rows, records = read_log(file, mapping)
     with _shown() as progress:
         if out is None:
@@ -123,7 +129,10 @@ def land(
     max_events: Annotated[int | None, typer.Option(min=1, help="Land at most so many records.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Land Kafka's events in the lake, up to the end offsets seen at the start."""
+    """Land Kafka's events in the lake, up to the end offsets seen at the start.
+
+    Example: journey land --max-events 100000
+    """
     with _shown() as progress:
         landed = land_events(Settings(), max_events=max_events, progress=progress)
     _say(landed, as_json)
@@ -141,7 +150,10 @@ def build(
     taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Build journeys and funnels from the lake (or straight from a file, with no broker)."""
+    """Build journeys and funnels from the lake (or straight from a file, with no broker).
+
+    Example: journey build --events shop.jsonl --taxonomy retail
+    """
     with _shown() as progress:
         built = build_tables(
             Settings(), events=events, taxonomy=taxonomy, as_of=_instant(as_of), full=full, progress=progress
@@ -168,7 +180,10 @@ def query(
     sql: Annotated[str, typer.Argument(help='As "select * from marts.funnel_drops".')],
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one array of objects.")] = False,
 ) -> None:
-    """Query the current release, read-only."""
+    """Query the current release, read-only.
+
+    Example: journey query "select * from marts.funnel_drops where segment_by = 'all'"
+    """
     rows = query_release(current_release(Settings().releases), sql)
     print(rows_as_json(rows) if as_json else rows_as_text(rows))
 
