@@ -34,6 +34,13 @@ def test_two_session_ids_never_share_a_session_even_interleaved(build_world):
     assert tables.values(SESSIONS) == [(4, "first"), (1, "session_id")]
 
 
+def test_an_event_without_an_id_belongs_to_the_id_before_it_up_to_exactly_the_timeout(build_world):
+    named = event("1", "2026-01-01 10:00", who=COOKIE, context={"session_id": "A"})
+    for minute, sessions in (("10:30:00.000000", [(2, "first")]), ("10:30:00.000001", [(1, "first"), (1, "timeout")])):
+        tables = build_world([named, event("2", f"2026-01-01 {minute}", who=COOKIE)])
+        assert tables.values(SESSIONS) == sessions
+
+
 def test_an_explicit_id_is_still_split_by_the_timeout(build_world):
     context = {"session_id": "A"}
     tables = build_world(
