@@ -83,6 +83,7 @@ _REASONS = {
     "union_tag_invalid": "unknown_channel",
 }
 
+# `try` and `known_instant`: a value that pydantic has refused already must not end the batch of its neighbours.
 _TYPED = """
 with
 
@@ -92,11 +93,11 @@ parsed as (
         text ->> '$.event_id' as event_id,
         text ->> '$.event_type' as event_type,
         text ->> '$.channel' as channel,
-        try_cast(text ->> '$.occurred_at' as timestamptz) as occurred_at_raw,
-        try_cast(text ->> '$.sent_at' as timestamptz) as sent_at,
-        try_cast(text ->> '$.received_at' as timestamptz) as received_at,
+        known_instant(text ->> '$.occurred_at') as occurred_at_raw,
+        known_instant(text ->> '$.sent_at') as sent_at,
+        known_instant(text ->> '$.received_at') as received_at,
         -- A client's clock is as wrong when it sends as when the event happens: the collector's clock corrects both.
-        occurred_at_raw + coalesce(received_at - sent_at, interval 0 second) as occurred_at,
+        coalesce(try(occurred_at_raw + (received_at - sent_at)), occurred_at_raw) as occurred_at,
         try_cast(text ->> '$.sequence' as bigint) as sequence,
         coalesce(text ->> '$.initiator', 'customer') as initiator,
         try_cast(json_extract(text, '$.identifiers') as map(varchar, varchar)) as identifiers,
@@ -110,6 +111,10 @@ parsed as (
             when len(list_distinct(json_keys(text))) < len(json_keys(text)) then 'duplicate_key'
             when len(list_distinct(json_keys(text, '$.identifiers'))) < len(json_keys(text, '$.identifiers'))
                 then 'duplicate_key'
+            -- An offset can carry a time out of the calendar that every reader knows, years 1 to 9999.
+            when occurred_at is null
+                or not occurred_at between timestamptz '0001-01-01 00:00:00+00'
+                and timestamptz '9999-12-31 23:59:59.999999+00' then 'out_of_calendar'
             when occurred_at > coalesce(kafka_timestamp, received_at) + $future_tolerance then 'occurred_in_future'
         end as verdict,
         records.field as judged_field
@@ -117,10 +122,23 @@ parsed as (
 )
 
 select
-    * exclude (text, verdict, judged_field),
+    * exclude (text, verdict, judged_field)
+        replace (case when verdict is distinct from 'out_of_calendar' then occurred_at end as occurred_at),
     verdict as reason,
-    case when verdict = 'occurred_in_future' then 'occurred_at' else judged_field end as field
+    case
+        when verdict in ('occurred_in_future', 'out_of_calendar') then 'occurred_at'
+        else judged_field
+    end as field
 from parsed
+"""
+
+
+_KNOWN_INSTANT = """
+create temp macro known_instant(written) as
+case
+    when try_cast(written as timestamptz) between timestamptz '0001-01-01 00:00:00+00'
+    and timestamptz '9999-12-31 23:59:59.999999+00' then try_cast(written as timestamptz)
+end
 """
 
 
@@ -150,6 +168,7 @@ def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24
         records = records.append_column(name, verdicts[name])
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("set timezone = 'UTC'")
+        connection.execute(_KNOWN_INSTANT)
         connection.register("records", records)
         typed = connection.sql(_TYPED, params={"future_tolerance": future_tolerance}).to_arrow_table()
     is_accepted = typed["reason"].is_null()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,7 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from journey_core.errors import TaxonomyError
 
 _UNITS = ("microsecond", "millisecond", "second", "minute", "hour", "day", "week")
-_DURATION = re.compile(rf"(\d+) ({'|'.join(_UNITS)})s?")
+_DURATION = re.compile(rf"([0-9]+) ({'|'.join(_UNITS)})s?")
+
+
+LONGEST = timedelta(days=36_500)
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -24,7 +27,13 @@ def parse_duration(value: Any) -> timedelta:
         raise ValueError(
             f"{value!r} is no duration: write `<integer> <unit>`, as `30 days`; units: {', '.join(_UNITS)}"
         )
-    return timedelta(**{f"{match[2]}s": int(match[1])})
+    try:
+        duration = timedelta(**{f"{match[2]}s": int(match[1])})
+    except OverflowError:
+        duration = timedelta.max
+    if duration > LONGEST:
+        raise ValueError(f"{value!r} is too long: at most {LONGEST.days} days")
+    return duration
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -56,8 +65,10 @@ def read_document(
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise TaxonomyError(f"{path} is no YAML: {error}") from error
+    for where, node in _repeated_keys(tree):
+        raise TaxonomyError(f"{path}:{node.start_mark.line + 1}, key {where}: this key stands here twice")
     try:
         document = model.model_validate(content)
     except ValidationError as error:
@@ -66,6 +77,19 @@ def read_document(
     for where, what in mistakes(document):
         raise TaxonomyError(f"{_place(path, tree, where)}: {what}")
     return document
+
+
+def _repeated_keys(tree: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    """Keys that stand twice in one mapping: YAML lets the last one win without a word."""
+    if isinstance(tree, yaml.MappingNode):
+        names = [key.value for key, _ in tree.value]
+        for index, (key, value) in enumerate(tree.value):
+            if key.value in names[:index]:
+                yield key.value, key
+            yield from _repeated_keys(value)
+    elif isinstance(tree, yaml.SequenceNode):
+        for value in tree.value:
+            yield from _repeated_keys(value)
 
 
 def _place(path: Path, tree: yaml.Node | None, loc: tuple[int | str, ...]) -> str:

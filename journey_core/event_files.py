@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from journey_core.errors import InputError
+from journey_core.expressions import quote
 
 
 def read_events(path: Path) -> list[bytes | None]:
@@ -16,7 +17,7 @@ def read_events(path: Path) -> list[bytes | None]:
     """
     try:
         if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-            return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+            return [line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
         if path.suffix.lower() == ".parquet":
             return _parquet(path)
     except (OSError, duckdb.Error) as error:
@@ -32,7 +33,7 @@ def _parquet(path: Path) -> list[bytes | None]:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"create view events as from read_parquet('{quoted}')")
         columns = {row[0]: row[1] for row in connection.execute("describe events").fetchall()}
-        members = ", ".join(f"'{name}', {_json(name, kind)}" for name, kind in columns.items())
+        members = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}', {_json(name, kind)}" for name, kind in columns.items())
         # Absent is not null: a missing value leaves its field out, as a producer does.
         rows = connection.execute(
             f"select json_merge_patch('{{}}', json_object({members}))::varchar from events"
@@ -41,9 +42,12 @@ def _parquet(path: Path) -> list[bytes | None]:
 
 
 def _json(name: str, kind: str) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
-    if kind.startswith("TIMESTAMP"):
+    quoted = quote(name)
+    if kind in ("DOUBLE", "FLOAT"):
+        return f"case when isfinite({quoted}) then {quoted} end"
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"strftime({quoted}::timestamptz, '%Y-%m-%dT%H:%M:%S.%fZ')"
     if kind == "VARCHAR" and name in ("identifiers", "context", "properties"):
-        return f"{quoted}::json"
+        # Text that is no JSON goes on as text: the contract rejects and counts that row, not the file.
+        return f"coalesce(try_cast({quoted} as json), to_json({quoted}))"
     return quoted

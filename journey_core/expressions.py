@@ -24,7 +24,7 @@ _ALLOWED_NODES = (
     exp.Var, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.DPipe, exp.Concat, exp.Lower, exp.Upper, exp.Trim,
     exp.Length, exp.Substring, exp.Replace, exp.Round, exp.Abs, exp.Floor, exp.Ceil, exp.JSONExtract,
     exp.JSONExtractScalar, exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONPathSubscript, exp.StrToTime,
-    exp.MD5, exp.DataTypeParam,
+    exp.MD5, exp.DataTypeParam, exp.Dot,
 )  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = F
         if not isinstance(node, _ALLOWED_NODES):
             name = node.sql(dialect="duckdb")
             raise TaxonomyError(f"`{name}` ({node.key}) is not allowed here: write one scalar expression over columns")
+        if isinstance(node, exp.Escape) and len(node.expression.name) != 1:
+            raise TaxonomyError(f"`{node.sql(dialect='duckdb')}`: the escape is one character")
         if isinstance(node, exp.Column) and (node.name not in columns or node.table):
             raise TaxonomyError(f"unknown column `{node.sql()}`; known: {', '.join(sorted(columns))}")
     tree = tree.transform(_cast_softly)
@@ -53,7 +55,13 @@ def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = F
 
 
 def _cast_softly(node: exp.Expression) -> exp.Expression:
+    if isinstance(node, exp.StrToTime):
+        return exp.Anonymous(this="try_strptime", expressions=[node.this, exp.Literal.string(_time_format(node))])
     return exp.TryCast(**node.args) if type(node) is exp.Cast else node
+
+
+def _time_format(node: exp.Expression) -> str:
+    return str(node.args["format"].name)
 
 
 def type_of(sql: str, columns: Mapping[str, str]) -> str:
@@ -61,9 +69,14 @@ def type_of(sql: str, columns: Mapping[str, str]) -> str:
     return _type_of(sql, tuple(columns.items()))
 
 
+def quote(name: str) -> str:
+    """A column's name as SQL writes it, whatever characters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 @cache
 def _type_of(sql: str, columns: tuple[tuple[str, str], ...]) -> str:
-    row = ", ".join(f'null::{kind} as "{name}"' for name, kind in columns)
+    row = ", ".join(f"null::{kind} as {quote(name)}" for name, kind in columns)
     with duckdb.connect() as connection:
         try:
             described: list[Any] = connection.execute(f"describe select {sql} as value from (select {row})").fetchall()

@@ -24,9 +24,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from journey_core.errors import NotBuiltError, StorageError
+from journey_core.errors import InputError, NotBuiltError, StorageError
 from journey_core.models import Contract
-from journey_core.warehouse import Build, Warehouse, fetch
+from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,18 @@ def current_release(root: Path) -> Release:
 def query_release(release: Release, sql: str) -> pa.Table:
     """The rows of one select over `marts.*` of a release, read-only: the query sees these files and nothing else."""
     with _reader(release) as connection:
+        _require_one_select(connection, sql)
         return fetch(connection, sql)
+
+
+def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """DuckDB's allowed directories permit writing too: `copy ... to` a published file must not come through."""
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise InputError(f"the query does not work: {error}") from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise InputError("a release is read-only: write one `select`")
 
 
 @contextmanager
@@ -121,6 +132,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, schema: str, release: R
 def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
     written: dict[str, Any] = {}
     with warehouse.connect() as connection:
+        if last_build(connection).build_id != build.build_id:
+            raise NotBuiltError(f"{build.build_id} was built over meanwhile: nothing is published. Run: journey check")
         for contract in tables:
             table = contract.table.removeprefix("marts.")
             (folder / table).mkdir()
@@ -130,6 +143,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
             order = f"order by {', '.join(contract.grain)}" if contract.grain else ""
             connection.execute(f"copy (from {contract.table} {order}) to '{target}' (format parquet, compression zstd)")
             _fsync(path)
+            path.chmod(0o444)
             written[table] = {
                 "rows": build.rows[contract.table],
                 "files": [
@@ -175,6 +189,8 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = json.loads((root / "current.json").read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise StorageError(f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish") from error
     return manifest
 
 

@@ -108,7 +108,7 @@ class Identity(Document):
     """How identifiers become customers."""
 
     shared_devices: Literal["device_split", "last_authenticated", "none"] = "device_split"
-    limits: dict[Name, Annotated[int, Field(ge=1)]] = {}
+    limits: dict[Name, Annotated[int, Field(ge=1, le=2**31)]] = {}
     namespaces: dict[Name, Literal["contact", "device"]] = {}
 
 
@@ -173,19 +173,23 @@ class Taxonomy(Document):
         return {name: pa.table(columns) for name, columns in self._columns(as_of).items()}
 
     def models(self) -> dict[str, str]:
-        """The predicates as selects over touchpoints: table name in schema `taxonomy` → SQL."""
-        rules = [f"when {rule.when} then '{rule.stage}'" for rule in self.rules]
+        """The predicates as selects over touchpoints: table name in schema `taxonomy` → SQL.
+
+        Each stands in a `try`: DuckDB casts on its own where types differ (`error_code = 500`), and a value that does not
+        fit is then no match, never the end of a build.
+        """
+        rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
         steps = [
-            f"case when {step.when} then struct_pack(funnel := '{funnel.funnel}', step_order := {order}) end"
+            f"case when try({step.when}) then struct_pack(funnel := '{funnel.funnel}', step_order := {order}) end"
             for funnel in self.funnels
             for order, step in enumerate(funnel.steps, start=1)
         ]
         segments = [
-            f"struct_pack(segment_by := '{name}', segment := cast({value} as varchar))"
+            f"struct_pack(segment_by := '{name}', segment := try(cast({value} as varchar)))"
             for name, value in self._segment_values().items()
         ]
         return {
-            "goal_events": f"select event_id from intermediate.identified_events where {self.journeys.goal}",
+            "goal_events": f"select event_id from intermediate.identified_events where try({self.journeys.goal})",
             "touchpoint_stages": (
                 f"select event_id, case {' '.join(rules)} else 'unlabelled' end as stage"
                 " from intermediate.touchpoint_history"
@@ -281,6 +285,7 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     """What no single key can know: names that must exist, or must differ."""
     stages = [stage.stage for stage in taxonomy.stages]
     yield from _repeated(("stages",), "stage", stages)
+    yield from _reserved(("stages",), "stage", stages, {"unlabelled"})
     for index, rule in enumerate(taxonomy.rules):
         if rule.stage not in stages:
             yield ("rules", index, "stage"), f"unknown stage `{rule.stage}`; known: {', '.join(stages)}"
@@ -289,9 +294,14 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     for index, funnel in enumerate(taxonomy.funnels):
         steps = [step.step for step in funnel.steps]
         yield from _repeated(("funnels", index, "steps"), "step", steps)
+        yield from _reserved(("funnels", index, "steps"), "step", steps, {"entry", "first", "last"})
+        if funnel.steps[0].within is not None:
+            yield ("funnels", index, "steps", 0, "within"), "the first step has no step before it"
         yield from _repeated(("funnels", index, "segments"), "segment", [part.segment for part in funnel.segments])
         for place, segment in enumerate(funnel.segments):
             where = ("funnels", index, "segments", place)
+            if segment.segment == "all":
+                yield where, "`all` names the whole funnel: give the segment another name"
             if meant.setdefault(segment.segment, segment.value) != segment.value:
                 yield where, f"the segment `{segment.segment}` has another value in an earlier funnel; names differ"
             if segment.value is None and segment.segment not in TOUCHPOINT_COLUMNS:
@@ -299,9 +309,19 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
                 yield where, f"unknown column `{segment.segment}`; known: {known}; or give it a `value`"
             if segment.of not in (allowed := ["entry", "first", "last", *steps]):
                 yield where, f"`of: {segment.of}` is not allowed; allowed: {', '.join(allowed)}"
+    known = {name for kind in ("contact", "device") for name in IDENTIFIER_CLASSES[kind]} | set(taxonomy.identity.namespaces)
+    for namespace in taxonomy.identity.limits:
+        if namespace not in known:
+            yield ("identity", "limits", namespace), f"no namespace to limit; known: {', '.join(sorted(known))}"
     for namespace in taxonomy.identity.namespaces:
         if any(namespace in names for names in IDENTIFIER_CLASSES.values()):
             yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
+
+
+def _reserved(where: tuple[int | str, ...], noun: str, names: list[str], reserved: set[str]) -> Iterator[Mistake]:
+    for index, name in enumerate(names):
+        if name in reserved:
+            yield (*where, index), f"`{name}` has a meaning of its own: give the {noun} another name"
 
 
 def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iterator[Mistake]:

@@ -18,8 +18,8 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
-from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError
-from journey_core.models import compiled_models, fingerprint, in_build_order, shipped_models
+from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.models import Model, compiled_models, fingerprint, in_build_order, shipped_models
 from journey_core.taxonomy import Taxonomy
 
 
@@ -109,7 +109,7 @@ class Warehouse:
             _create_sources(connection, source, taxonomy, as_of)
             for done, model in enumerate(models):
                 progress(f"building {model.name}", done, len(models))
-                connection.execute(f"create table {model.name} as {model.sql}")
+                _create_model(connection, model)
             progress("building", len(models), len(models))
             build = Build(
                 build_id=build_id,
@@ -132,10 +132,7 @@ class Warehouse:
     def last_build(self) -> Build:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""
         with self.connect() as connection:
-            last = _last_build(connection)
-        if last is None:
-            raise NotBuiltError(f"{self.path} holds no build yet. Run: journey build")
-        return last
+            return last_build(connection)
 
     def query(self, sql: str) -> pa.Table:
         """The rows of one select over the tables of the last build. Raises InputError where the SQL is wrong."""
@@ -152,6 +149,14 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         return relation.to_arrow_table()
     except duckdb.Error as error:
         raise InputError(f"the query does not work: {error}") from error
+
+
+def last_build(connection: duckdb.DuckDBPyConnection) -> Build:
+    """The build that the tables of an open warehouse hold. Raises NotBuiltError where there is none."""
+    last = _last_build(connection)
+    if last is None:
+        raise NotBuiltError("the warehouse holds no build yet. Run: journey build")
+    return last
 
 
 def _reset(connection: duckdb.DuckDBPyConnection, schemas: set[str]) -> None:
@@ -175,6 +180,16 @@ def _create_sources(
             _create_table(connection, f"lake.{name}", schema.empty_table() if isinstance(rows, list) else rows)
     for name, table in taxonomy.tables(as_of).items():
         _create_table(connection, f"taxonomy.{name}", table)
+
+
+def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    try:
+        connection.execute(f"create table {model.name} as {model.sql}")
+    except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
+        raise TaxonomyError(
+            f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "
+            "yours, look at the expressions that it compares"
+        ) from error
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:

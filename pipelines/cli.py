@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -226,10 +226,11 @@ def _instant(text: str | None) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        instant = instant.astimezone(UTC) if instant.tzinfo else instant
+    except (ValueError, OverflowError) as error:
         raise InputError(f"--as-of {text}: write an RFC 3339 time with an offset, as 2026-03-31T00:00:00Z") from error
     if instant.tzinfo is None:
-        raise InputError(f"--as-of {text}: which time zone? Write an offset, as {text}Z")
+        raise InputError(f"--as-of {text}: which time zone? Write an offset, as 2026-03-31T00:00:00Z")
     return instant
 
 

@@ -17,7 +17,7 @@ names as (
     select
         component_key,
         arg_min(identifier, (first_seen_at, identifier)) filter (where class = 'strong') as strong_identifier,
-        'anonymous:' || left(sha256(arg_min(namespace || ':' || identifier, (namespace, identifier))), 16) as anonymous_name
+        'anonymous:' || left(sha256(arg_min(json_array(namespace, identifier)::varchar, (namespace, identifier))), 16) as anonymous_name
     from members
     group by component_key
 ),

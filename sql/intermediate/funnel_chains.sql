@@ -27,6 +27,27 @@ steps as (
     inner join funnels on funnel_steps.funnel = funnels.funnel
 ),
 
+-- Events of one customer, instant and sequence that take the same steps are as good as each other, and no chain uses more
+-- of them than there are steps: a log that knows days only would else be tried in all its permutations.
+step_sets as (
+    select event_id, funnel, list(step_order order by step_order) as step_set
+    from step_matches
+    group by event_id, funnel
+),
+
+useful as (
+    select step_sets.funnel, history.event_id
+    from step_sets
+    inner join history on step_sets.event_id = history.event_id
+    inner join (select distinct funnel, steps from funnel_steps) as lengths on step_sets.funnel = lengths.funnel
+    qualify
+        row_number() over (
+            partition by
+                step_sets.funnel, history.customer_id, history.occurred_at, history.sequence, step_sets.step_set
+            order by history.event_id
+        ) <= lengths.steps
+),
+
 matches as (
     select
         step_matches.funnel,
@@ -41,6 +62,9 @@ matches as (
         steps.entered_from,
         steps.entered_until
     from step_matches
+    inner join useful
+        on step_matches.funnel = useful.funnel
+        and step_matches.event_id = useful.event_id
     inner join history on step_matches.event_id = history.event_id
     inner join steps
         on step_matches.funnel = steps.funnel

@@ -21,7 +21,12 @@ seen as (
         min(event_identifiers.strength) as strength,
         min(event_identifiers.occurred_at) as first_seen_at,
         max(event_identifiers.occurred_at) as last_seen_at,
-        arg_min(event_identifiers.event_id, (event_identifiers.occurred_at, event_identifiers.event_id)) as first_event_id,
+        arg_min(event_identifiers.event_id, (
+                event_identifiers.occurred_at,
+                event_identifiers.sequence is null,
+                event_identifiers.sequence,
+                event_identifiers.event_id
+            )) as first_event_id,
         count(distinct event_identifiers.event_id) as events,
         count(distinct row(strong.strong_namespace, strong.strong_identifier)) filter (
             where strong.strong_identifier is not null

@@ -18,7 +18,8 @@ trimmed as (
         occurred_at,
         sequence,
         entry.key as namespace,
-        nfc_normalize(trim(entry.value)) as identifier
+        -- Whatever prints nothing: tabs, line ends, no-break and zero-width spaces.
+        nfc_normalize(regexp_replace(entry.value, '^[\s\pZ\pC]+|[\s\pZ\pC]+$', '', 'g')) as identifier
     from named
 ),
 
@@ -32,7 +33,7 @@ normalised as (
             when namespace = 'email' then lower(identifier)
             -- E.164 as far as the number says its country; `00` is the international prefix that people type for `+`.
             when namespace = 'phone'
-                then regexp_replace(regexp_replace(identifier, '[\s().\-/]', '', 'g'), '^00', '+')
+                then regexp_replace(regexp_replace(identifier, '[\s\pZ().\-/]', '', 'g'), '^00', '+')
             else identifier
         end as identifier
     from trimmed
@@ -51,7 +52,7 @@ naming as (
             '', 'null', 'undefined', 'none', 'nan', 'anonymous', 'unknown', 'guest', 'true', 'false', '-1',
             'distinct_id', 'distinctid', '[object object]'
         )
-        and not regexp_full_match(normalised.identifier, '0+|-+|[0\-]+')
+        and not regexp_full_match(normalised.identifier, '[+0\-]*')
 )
 
 select * from naming

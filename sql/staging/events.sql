@@ -66,11 +66,17 @@ typed as (
         -- numbers and words that the event carries
         try_cast(kept.properties ->> '$.revenue' as decimal(18, 4)) as revenue,
         kept.properties ->> '$.currency' as currency,
-        try_cast(kept.properties ->> '$.rating' as double) as rating,
+        case
+            when isfinite(try_cast(kept.properties ->> '$.rating' as double))
+                then try_cast(kept.properties ->> '$.rating' as double)
+        end as rating,
         kept.properties ->> '$.error_code' as error_code,
         kept.properties ->> '$.support_topic' as support_topic,
         kept.properties ->> '$.survey.kind' as survey_kind,
-        try_cast(kept.properties ->> '$.survey.score' as double) as survey_score,
+        case
+            when isfinite(try_cast(kept.properties ->> '$.survey.score' as double))
+                then try_cast(kept.properties ->> '$.survey.score' as double)
+        end as survey_score,
         kept.properties::json as properties
     from kept
 ),
