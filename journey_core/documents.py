@@ -67,8 +67,8 @@ def read_document(
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise TaxonomyError(f"{path} is no YAML: {error}") from error
-    for where, node in _repeated_keys(tree):
-        raise TaxonomyError(f"{path}:{node.start_mark.line + 1}, key {where}: this key stands here twice")
+    for name, node in _repeated_keys(tree):
+        raise TaxonomyError(f"{path}:{node.start_mark.line + 1}, key {name}: this key stands here twice")
     try:
         document = model.model_validate(content)
     except ValidationError as error:

@@ -33,7 +33,9 @@ def _parquet(path: Path) -> list[bytes | None]:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"create view events as from read_parquet('{quoted}')")
         columns = {row[0]: row[1] for row in connection.execute("describe events").fetchall()}
-        members = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}', {_json(name, kind)}" for name, kind in columns.items())
+        members = ", ".join(
+            f"'{name.replace(chr(39), chr(39) * 2)}', {_json(name, kind)}" for name, kind in columns.items()
+        )
         # Absent is not null: a missing value leaves its field out, as a producer does.
         rows = connection.execute(
             f"select json_merge_patch('{{}}', json_object({members}))::varchar from events"

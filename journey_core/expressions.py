@@ -6,7 +6,7 @@ sqlglot reads it, an allow-list of node types bounds it, and DuckDB says its typ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import duckdb
@@ -46,7 +46,7 @@ def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = F
             raise TaxonomyError(f"`{node.sql(dialect='duckdb')}`: the escape is one character")
         if isinstance(node, exp.Column) and (node.name not in columns or node.table):
             raise TaxonomyError(f"unknown column `{node.sql()}`; known: {', '.join(sorted(columns))}")
-    tree = tree.transform(_cast_softly)
+    tree = tree.transform(_cast_softly).transform(partial(_compare_as_text, columns=columns))
     sql = tree.sql(dialect="duckdb")
     found = type_of(sql, columns)
     if boolean and found != "BOOLEAN":
@@ -58,6 +58,13 @@ def _cast_softly(node: exp.Expression) -> exp.Expression:
     if isinstance(node, exp.StrToTime):
         return exp.Anonymous(this="try_strptime", expressions=[node.this, exp.Literal.string(_time_format(node))])
     return exp.TryCast(**node.args) if type(node) is exp.Cast else node
+
+
+def _compare_as_text(node: exp.Expression, columns: Mapping[str, str]) -> exp.Expression:
+    """`error_code in (500, 501)` asks for two texts. DuckDB would cast the column, where no `try` can reach."""
+    if isinstance(node, exp.In) and node.expressions and type_of(node.this.sql("duckdb"), columns) == "VARCHAR":
+        node.set("expressions", [exp.cast(item.copy(), "varchar") for item in node.expressions])
+    return node
 
 
 def _time_format(node: exp.Expression) -> str:

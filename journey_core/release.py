@@ -190,7 +190,9 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise StorageError(f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish") from error
+        raise StorageError(
+            f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish"
+        ) from error
     return manifest
 
 

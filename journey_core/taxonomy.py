@@ -175,8 +175,8 @@ class Taxonomy(Document):
     def models(self) -> dict[str, str]:
         """The predicates as selects over touchpoints: table name in schema `taxonomy` → SQL.
 
-        Each stands in a `try`: DuckDB casts on its own where types differ (`error_code = 500`), and a value that does not
-        fit is then no match, never the end of a build.
+        Each stands in a `try`: DuckDB casts on its own where types differ (`error_code = 500`), and a value that does
+        not fit is then no match, never the end of a build.
         """
         rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
         steps = [
@@ -289,6 +289,11 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     for index, rule in enumerate(taxonomy.rules):
         if rule.stage not in stages:
             yield ("rules", index, "stage"), f"unknown stage `{rule.stage}`; known: {', '.join(stages)}"
+    yield from _mistakes_of_funnels(taxonomy)
+    yield from _mistakes_of_identity(taxonomy.identity)
+
+
+def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
     yield from _repeated(("funnels",), "funnel", [funnel.funnel for funnel in taxonomy.funnels])
     meant: dict[str, str | None] = {}
     for index, funnel in enumerate(taxonomy.funnels):
@@ -309,12 +314,16 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
                 yield where, f"unknown column `{segment.segment}`; known: {known}; or give it a `value`"
             if segment.of not in (allowed := ["entry", "first", "last", *steps]):
                 yield where, f"`of: {segment.of}` is not allowed; allowed: {', '.join(allowed)}"
-    known = {name for kind in ("contact", "device") for name in IDENTIFIER_CLASSES[kind]} | set(taxonomy.identity.namespaces)
-    for namespace in taxonomy.identity.limits:
+
+
+def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
+    fixed = {name for names in IDENTIFIER_CLASSES.values() for name in names}
+    known = fixed - set(IDENTIFIER_CLASSES["strong"]) | set(identity.namespaces)
+    for namespace in identity.limits:
         if namespace not in known:
             yield ("identity", "limits", namespace), f"no namespace to limit; known: {', '.join(sorted(known))}"
-    for namespace in taxonomy.identity.namespaces:
-        if any(namespace in names for names in IDENTIFIER_CLASSES.values()):
+    for namespace in identity.namespaces:
+        if namespace in fixed:
             yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,7 +84,14 @@ def build_world(tmp_path: Path) -> BuildWorld:
         judged = judge(records_of(values, topic="file"))
         warehouse = Warehouse(tmp_path / f"{count}.duckdb", threads=1)
         loaded = load_taxonomy(taxonomy) if isinstance(taxonomy, str) else taxonomy
-        return Tables(warehouse, warehouse.build(Source("test", judged.accepted, judged.rejected), loaded, **options))
+        return Tables(
+            warehouse,
+            warehouse.build(
+                Source(hashlib.sha256(b"\n".join(sorted(values))).hexdigest(), judged.accepted, judged.rejected),
+                loaded,
+                **options,
+            ),
+        )
 
     return build
 

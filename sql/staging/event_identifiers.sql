@@ -29,6 +29,7 @@ normalised as (
         occurred_at,
         sequence,
         namespace,
+        identifier as written,
         case
             when namespace = 'email' then lower(identifier)
             -- E.164 as far as the number says its country; `00` is the international prefix that people type for `+`.
@@ -41,14 +42,14 @@ normalised as (
 
 naming as (
     select
-        normalised.*,
+        normalised.* exclude (written),
         coalesce(namespaces.class, 'device') as class,
         coalesce(namespaces.strength, 1000) as strength
     from normalised
     left join namespaces on normalised.namespace = namespaces.namespace
     -- Placeholders that a thousand people share: one of them would merge the thousand.
     where
-        lower(normalised.identifier) not in (
+        lower(normalised.written) not in (
             '', 'null', 'undefined', 'none', 'nan', 'anonymous', 'unknown', 'guest', 'true', 'false', '-1',
             'distinct_id', 'distinctid', '[object object]'
         )

@@ -74,12 +74,27 @@ def test_a_query_sees_the_release_and_nothing_else(build_world, root, tmp_path):
         f"copy (select 1) to '{tmp_path / 'out.csv'}'",
         "set enable_external_access = true",
         f"attach '{tmp_path / 'new.duckdb'}'",
+        f"copy (select 1) to '{release.files('touchpoints')[0]}'",
+        f"copy (select 1) to '{root / release.name / 'new.parquet'}'",
+        "create table mine as select 1",
+        "drop view marts.touchpoints",
+        "select 1; select 2",
+        "",
         "select nope from marts.journeys",
         "selec 1",
     ):
         with pytest.raises(InputError):
             query_release(release, sql)
     assert not (tmp_path / "out.csv").exists()
+    assert query_release(release, "select event_id from marts.touchpoints").to_pylist() == [{"event_id": "1"}]
+
+
+def test_a_build_that_was_built_over_is_not_published_under_its_old_name(build_world, root):
+    tables = build_world([event("1", "2026-01-01 10:00")])
+    other = build_world([event("2", "2026-01-02 10:00")])
+    with pytest.raises(NotBuiltError, match="was built over meanwhile"):
+        publish_release(other.warehouse, tables.build, contracts(), root, None)
+    assert not (root / "current.json").exists()
 
 
 def test_what_is_not_published_yet_is_said_with_the_remedy(root):

@@ -54,6 +54,11 @@ def test_the_default_taxonomy_has_nine_stages_in_order_with_both_roll_ups_and_la
         ("segments: [channel", "segments: [chanel", "segments: [channel", "unknown column `chanel`"),
         ("step: added", "step: viewed", "step: added", "stands here twice"),
         ("shared_devices: device_split", "shared_devices: guess", "shared_devices", "'device_split'"),
+        ("window: 14 days", "window: 999999999999 weeks", "window: 14 days", "too long"),
+        ("{segment: country, of: first}", "{segment: all, value: channel}", "segments: [channel", "names the whole funnel"),
+        ("step: viewed", "step: entry", "step: viewed", "has a meaning of its own"),
+        ("limits: {email: 5", "limits: {emial: 5", "limits: {email: 5", "no namespace to limit; known: anonymous_id"),
+        ("taxonomy: retail", "taxonomy: retail\ntaxonomy: mine", "version: 1", "stands here twice"),
         ("- funnel: checkout", "- funnel: acquisition", "- funnel: checkout", "stands here twice"),
     ],
 )  # fmt: skip

@@ -77,6 +77,27 @@ def test_undefined_on_a_thousand_events_links_nobody(build_world):
     assert tables.values("select count(distinct customer_id) from marts.touchpoints") == [(1000,)]
 
 
+def test_placeholders_and_what_prints_nothing_name_nobody(build_world):
+    nobody = ["0000000000", "000-000-0000", "+", "\t", "\u200b", " - ", "[object Object]", "NaN"]
+    events = [
+        event(f"{n}", "2026-01-01 10:00", who={"customer_id": f"c{n}", "phone": text}) for n, text in enumerate(nobody)
+    ]
+    tables = build_world(events)
+    assert tables.values("select distinct namespace from marts.identity_map") == [("customer_id",)]
+
+
+def test_identifiers_are_one_however_they_are_written(build_world):
+    written = [
+        ("email", "Ann@X.de\t"),
+        ("email", " ann@x.de"),
+        ("phone", "0034 600\u00a0000-001"),
+        ("phone", "+34600000001"),
+    ]
+    events = [event(f"{n}", "2026-01-01 10:00", who={namespace: text}) for n, (namespace, text) in enumerate(written)]
+    identifiers = "select identifier from marts.identity_map order by 1"
+    assert build_world(events).values(identifiers) == [("+34600000001",), ("ann@x.de",)]
+
+
 def test_an_event_that_names_nobody_is_counted_and_has_no_customer(build_world):
     tables = build_world([event("1", "2026-01-01 10:00", who={"email": "null"}), event("2", "2026-01-01 10:00")])
     assert tables.values("select reason, records from marts.event_outcomes order by reason") == [
