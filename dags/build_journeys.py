@@ -19,10 +19,10 @@ def build_journeys():
 
     @task
     def check() -> None:
-        from pipelines.check import check
+        from pipelines.check import check, require_passed
         from pipelines.settings import Settings
 
-        print(check(Settings()))
+        print(require_passed(check(Settings())))
 
     @task
     def publish() -> None:

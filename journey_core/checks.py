@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from journey_core.errors import JourneyError
+from journey_core.errors import JourneyError, NotBuiltError, StorageError
 from journey_core.models import Contract, Severity
+from journey_core.warehouse import Warehouse
 
 EXAMPLES = 5
 
@@ -104,19 +106,38 @@ def rules_of(contract: Contract) -> Iterator[Rule]:
 
 
 def run_checks(
-    database: Path,
+    warehouse: Warehouse,
     build_id: str,
     contracts: Sequence[Contract],
     root: Path,
     progress: Callable[[str, int, int | None], None] = lambda *_: None,
 ) -> CheckResult:
-    """Check `contracts` against the tables of `database`; write result and Data Docs to `root/<build_id>/`.
+    """Check `contracts` against the tables of `warehouse`; write result and Data Docs to `root/<build_id>/`.
 
-    Each suite is one table. Never raises for a broken check: see `CheckResult.passed`.
+    Each suite is one table. Never raises for a broken check: see `CheckResult.passed`. Raises StorageError where the
+    disk refuses, NotBuiltError where another build has taken the tables' place meanwhile.
     """
-    folder = root / build_id
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=root, prefix=".running-") as aside:
+            result = _run_suites(warehouse.path, build_id, contracts, Path(aside), root / build_id, progress)
+            if warehouse.last_build().build_id != build_id:
+                raise NotBuiltError(f"{build_id} was built over while it was checked. Run: journey check")
+            shutil.rmtree(root / build_id, ignore_errors=True)
+            shutil.copytree(aside, root / build_id, dirs_exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the checks cannot be written under {root}: {error}. Nothing is published") from error
+    return result
+
+
+def _run_suites(
+    database: Path,
+    build_id: str,
+    contracts: Sequence[Contract],
+    folder: Path,
+    home: Path,
+    progress: Callable[[str, int, int | None], None],
+) -> CheckResult:
     progress("importing Great Expectations", 0, None)
     failures: list[Failure] = []
     count = 0
@@ -137,7 +158,7 @@ def run_checks(
     pages = len(list((folder / "data_docs").glob("validations/**/*.html")))
     if pages != len(contracts):  # GX logs a page that it cannot render, and goes on
         raise JourneyError(f"{folder / 'data_docs'}: {pages} result pages for {len(contracts)} tables; see the log")
-    result = CheckResult(build_id, count, failures, str(folder))
+    result = CheckResult(build_id, count, failures, str(home))
     (folder / "result.json").write_text(json.dumps(asdict(result), indent=1, default=str) + "\n")
     return result
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -49,9 +50,15 @@ class Snapshot:
         """The first offset of `partition` that at least one of the tables does not account for; 0 if none is landed."""
         return min(self._version(name, partition) for name in self.tables)
 
+    def topic_mark(self, topic: str) -> int | None:
+        """The mark under which `topic` was landed last; None if it never was."""
+        mark: int | None = self.tables["events"].transaction_version(f"{topic}#id")
+        return mark
+
     def files(self, table: str) -> list[str]:
         """The Parquet files of `table`, as absolute paths, sorted."""
-        return sorted(self.tables[table].file_uris())
+        # delta-rs answers with URLs: a space or an umlaut in the path comes percent-encoded.
+        return sorted(unquote(uri) for uri in self.tables[table].file_uris())
 
     def identity(self) -> str:
         """Two equal answers mean equal contents: each table's id and version."""
@@ -74,8 +81,12 @@ class Lake:
         """The newest committed state."""
         return Snapshot({name: self._table(name, schema) for name, schema in TABLES.items()})
 
-    def commit(self, judged: Judged, snapshot: Snapshot, ends: Mapping[Partition, int]) -> None:
+    def commit(
+        self, judged: Judged, snapshot: Snapshot, ends: Mapping[Partition, int], marks: Mapping[str, int]
+    ) -> None:
         """Append a batch and move the offsets to `ends`, in one transaction per table.
+
+        `marks` is topic → a number that tells the topic from another one of its name (see `Snapshot.topic_mark`).
 
         Rows below an offset that a table holds already are left out, so a repeated batch changes nothing.
 
@@ -86,10 +97,12 @@ class Lake:
             held = {partition: snapshot._version(name, partition) for partition in ends}
             moved = {partition: end for partition, end in ends.items() if end > held[partition]}
             if moved:
-                self._append(snapshot.tables[name], _above(rows, held), moved)
+                versions = {str(partition): end for partition, end in moved.items()}
+                versions |= {f"{topic}#id": mark for topic, mark in marks.items()}
+                self._append(snapshot.tables[name], _above(rows, held), versions)
 
-    def _append(self, table: DeltaTable, rows: pa.Table, ends: Mapping[Partition, int]) -> None:
-        offsets = [Transaction(str(partition), end) for partition, end in sorted(ends.items(), key=str)]
+    def _append(self, table: DeltaTable, rows: pa.Table, versions: Mapping[str, int]) -> None:
+        transactions = [Transaction(name, version) for name, version in sorted(versions.items())]
         with _storage_errors(self.root):
             try:
                 write_deltalake(
@@ -97,11 +110,11 @@ class Lake:
                     rows,
                     mode="append",
                     writer_properties=_ZSTD,
-                    commit_properties=CommitProperties(app_transactions=offsets),
+                    commit_properties=CommitProperties(app_transactions=transactions),
                 )
             except CommitFailedError as error:
                 raise SupersededError(
-                    f"another lander has committed {', '.join(map(str, ends))} meanwhile: superseded, nothing is lost"
+                    f"another lander has committed {', '.join(versions)} meanwhile: superseded, nothing is lost"
                 ) from error
 
     def _table(self, name: str, schema: pa.Schema) -> DeltaTable:

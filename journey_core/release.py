@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -64,24 +65,17 @@ def publish_release(
     current = _read_manifest(root)
     if current is not None and current["release"] == name:
         return Release(root, current, is_new=False)
-    aside = root.parent / "publishing" / name
     try:
-        if (root / name).exists():
-            manifest = json.loads((root / name / "manifest.json").read_text())  # an earlier build has come back
-        else:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            manifest = _write(warehouse, build, tables, aside, name)
-            if data_docs is not None:
-                shutil.copytree(data_docs, aside / "data_docs")
-            root.mkdir(parents=True, exist_ok=True)
-            aside.rename(root / name)
-        _write_catalog(root, manifest)
-        _swap(root / "current.json", json.dumps(manifest, indent=1))
+        root.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=root.parent, prefix=".publishing-") as aside:
+            manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside))
+            catalog = _write_catalog(Path(aside), Release(root, manifest))
+            _swap(root / "current.json", json.dumps(manifest, indent=1))
+            catalog.replace(root / "catalog.duckdb")
         _forget(root, name, keep)
     except (OSError, duckdb.IOException) as error:
         raise StorageError(
-            f"release {name} cannot be written under {root}: {error}. The one before stays current"
+            f"release {name} cannot be written under {root}: {error}. Readers keep the release that current.json names"
         ) from error
     return Release(root, manifest)
 
@@ -117,7 +111,12 @@ def _reader(release: Release) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("set timezone = 'UTC'")
         connection.execute("set allowed_directories = [?]", [str((release.root / release.name).resolve())])
         connection.execute("set enable_external_access = false")
-        _create_views(connection, "marts", release)
+        try:
+            _create_views(connection, "marts", release)
+        except duckdb.IOException as error:
+            raise StorageError(
+                f"release {release.name} is damaged: {error}. Run: journey build --full, check, publish"
+            ) from error
         connection.execute("set lock_configuration = true")
         yield connection
 
@@ -127,6 +126,33 @@ def _create_views(connection: duckdb.DuckDBPyConnection, schema: str, release: R
     for table in release.manifest["tables"]:
         files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in release.files(table))
         connection.execute(f"create view {schema}.{table} as from read_parquet([{files}])")
+
+
+def _place(
+    warehouse: Warehouse,
+    build: Build,
+    tables: Sequence[Contract],
+    root: Path,
+    name: str,
+    data_docs: Path | None,
+    aside: Path,
+) -> dict[str, Any]:
+    """Write the release aside and rename it into place; where it lies there already, take it as it is."""
+    if not (root / name).exists():
+        folder = aside / name
+        folder.mkdir()
+        manifest = _write(warehouse, build, tables, folder, name)
+        if data_docs is not None:
+            shutil.copytree(data_docs, folder / "data_docs")
+        try:
+            folder.rename(root / name)
+        except OSError:
+            if not (root / name).exists():  # else another publisher of the same build was faster
+                raise
+        else:
+            return manifest
+    placed: dict[str, Any] = json.loads((root / name / "manifest.json").read_text())
+    return placed
 
 
 def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
@@ -169,19 +195,17 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
     return manifest
 
 
-def _write_catalog(root: Path, manifest: dict[str, Any]) -> None:
-    """`catalog.duckdb`: views over explicit files, in a format that DuckDB 1.0 and later open."""
-    aside = root.parent / "publishing" / "catalog.duckdb"
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.unlink(missing_ok=True)
+def _write_catalog(folder: Path, release: Release) -> Path:
+    """A database of views over explicit files, in a format that DuckDB 1.0 and later open."""
+    catalog = folder / "catalog.duckdb"
     with duckdb.connect() as connection:
-        quoted = str(aside).replace("'", "''")
+        quoted = str(catalog).replace("'", "''")
         connection.execute(f"attach '{quoted}' as catalog (storage_version 'v1.0.0')")
         connection.execute("use catalog")
-        _create_views(connection, "marts", Release(root, manifest))
+        _create_views(connection, "marts", release)
         connection.execute("use memory")
         connection.execute("detach catalog")
-    aside.replace(root / "catalog.duckdb")
+    return catalog
 
 
 def _read_manifest(root: Path) -> dict[str, Any] | None:
@@ -214,6 +238,6 @@ def _fsync(path: Path) -> None:
 
 
 def _forget(root: Path, current: str, keep: int) -> None:
-    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    folders = sorted((path.parent for path in root.glob("*/manifest.json")), key=lambda path: path.stat().st_mtime)
     for folder in [path for path in folders if path.name != current][: max(0, len(folders) - keep)]:
         shutil.rmtree(folder)

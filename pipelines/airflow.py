@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +21,7 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
-    """The environment in which Airflow finds our DAGs and its own metadata; what the caller has set wins."""
+    """The environment in which Airflow finds our DAGs and a database of ours, never the user's own."""
     home = settings.home.resolve() / "airflow"
     ours = {
         "AIRFLOW_HOME": str(home),
@@ -33,11 +34,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # Airflow starts through `python -m`, so the folder of the running interpreter may be missing on PATH.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    return (
-        os.environ
-        | ours
-        | {name: os.environ[name] for name in ours if name.startswith("AIRFLOW") and name in os.environ}
-    )
+    return os.environ | ours
 
 
 def run_dag(name: str, settings: Settings, say: Callable[[str], None]) -> None:
@@ -45,8 +42,11 @@ def run_dag(name: str, settings: Settings, say: Callable[[str], None]) -> None:
     if find_spec("airflow") is None:
         raise JourneyError("DAGs need Apache Airflow. Install it: pip install 'journey-pipeline[airflow]'")
     environment = airflow_environment(settings)
-    if not (settings.home / "airflow" / "airflow.db").exists():
+    # Written when the migration has ended: an interrupted one, or a newer Airflow, migrates again.
+    migrated = settings.home / "airflow" / f"migrated-{version('apache-airflow')}"
+    if not migrated.exists():
         _run(["db", "migrate"], environment, say=lambda _: None)
+        migrated.touch()
     _run(["dags", "test", name], environment, say)
 
 

@@ -16,15 +16,18 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from platformdirs import user_cache_path
 
-from journey_core.errors import BrokerError
+from journey_core.errors import BrokerError, StorageError
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -92,14 +95,26 @@ def start(settings: Settings, progress: Progress = silent) -> BrokerStatus:
     if settings.kafka_bootstrap_servers:
         return _require_answer(settings)
     home = settings.home / "broker"
-    running = status(settings)
-    if running.pid is not None and running.running:
-        return running
+    with _broker_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+        # One starter at a time: the second one finds a broker that runs.
+        with FileLock(home / "lock", timeout=2 * STARTS_WITHIN):
+            return _start(settings, home, progress)
+
+
+def _start(settings: Settings, home: Path, progress: Progress) -> BrokerStatus:
+    ours = _process(settings)
+    if ours is not None:
+        if _answers(settings, within=10.0):
+            return status(settings)
+        raise BrokerError(
+            f"this home's broker runs already (pid {ours.pid}), but not at port {settings.broker_port}; see "
+            f"{home / 'server.properties'}. Run: journey broker stop, or set JOURNEY_BROKER_PORT to its port"
+        )
     for port in (settings.broker_port, settings.broker_port + 1):
         _require_free(port)
     java = _java()
     jars = _jars(progress)
-    home.mkdir(parents=True, exist_ok=True)
     command = _prepare(home, settings.broker_port, java, jars)
     progress("starting Apache Kafka", 0, None)
     with (home / "broker.log").open("ab") as log:
@@ -119,7 +134,7 @@ def start(settings: Settings, progress: Progress = silent) -> BrokerStatus:
 
 def stop(settings: Settings) -> BrokerStatus:
     """Stop the broker that `start` started, cleanly where it lets us. Not running: nothing changes."""
-    process = _process(settings)
+    process = None if settings.kafka_bootstrap_servers else _process(settings)
     if process is not None:
         process.terminate()
         try:
@@ -127,7 +142,7 @@ def stop(settings: Settings) -> BrokerStatus:
         except psutil.TimeoutExpired:
             process.kill()
             process.wait(STOPS_WITHIN)
-    (settings.home / "broker" / "pid").unlink(missing_ok=True)
+        (settings.home / "broker" / "pid").unlink(missing_ok=True)
     return BrokerStatus(False, ",".join(settings.bootstrap_servers))
 
 
@@ -142,6 +157,14 @@ def status(settings: Settings) -> BrokerStatus:
     )
 
 
+@contextmanager
+def _broker_errors(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{home} cannot be used: {error}. Check JOURNEY_HOME and its permissions") from error
+
+
 def _require_answer(settings: Settings) -> BrokerStatus:
     answer = status(settings)
     if not answer.running:
@@ -153,9 +176,11 @@ def _require_answer(settings: Settings) -> BrokerStatus:
 
 
 def _answers(settings: Settings, within: float) -> bool:
-    if not settings.kafka_bootstrap_servers and not _is_listening(settings.broker_port):
-        time.sleep(min(within, 0.2))
-        return False
+    deadline = time.monotonic() + within
+    while not settings.kafka_bootstrap_servers and not _is_listening(settings.broker_port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
     try:
         with KafkaAdminClient(**settings.kafka, bootstrap_timeout_ms=round(within * 1000)) as admin:
             return bool(admin.describe_cluster()["brokers"])
@@ -172,7 +197,8 @@ def _is_listening(port: int) -> bool:
 def _require_free(port: int) -> None:
     if _is_listening(port):
         raise BrokerError(
-            f"port {port} is in use by another program. Choose another: JOURNEY_BROKER_PORT=19092 journey broker start"
+            f"port {port} is in use by another program (a broker takes its port and the next). "
+            "Choose another: JOURNEY_BROKER_PORT=19092 journey broker start"
         )
 
 

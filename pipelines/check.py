@@ -12,12 +12,16 @@ from pipelines.settings import Settings
 def check(settings: Settings, *, progress: Progress = silent) -> CheckResult:
     """Check the last build with Great Expectations, inside DuckDB, and write the result with its Data Docs.
 
-    Raises CheckFailedError where a check of severity `fail` fails: `publish` then refuses this build, and the release
-    before it stays current. Checks of severity `warn` are counted and shown.
+    The result says whether it passed: `require_passed` stops a run, and `publish` refuses a build that did not. Checks
+    of severity `warn` are counted and shown.
     """
     warehouse = settings.open_warehouse()
     build = warehouse.last_build()
-    result = run_checks(warehouse.path, build.build_id, contracts(), settings.checks, progress=progress)
+    return run_checks(warehouse, build.build_id, contracts(), settings.checks, progress=progress)
+
+
+def require_passed(result: CheckResult) -> CheckResult:
+    """The result, if it passed. Raises CheckFailedError otherwise: the release before stays current."""
     if not result.passed:
         raise CheckFailedError(f"{result}. Nothing is published; look at {result.data_docs / 'index.html'}")
     return result

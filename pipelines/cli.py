@@ -24,6 +24,7 @@ from journey_core.release import current_release, query_release
 from pipelines import broker as local_broker
 from pipelines.build import build as build_tables
 from pipelines.check import check as check_tables
+from pipelines.check import require_passed
 from pipelines.demo import run_demo
 from pipelines.land import land as land_events
 from pipelines.produce import send, write_jsonl
@@ -31,7 +32,7 @@ from pipelines.progress import Progress
 from pipelines.publish import publish as publish_tables
 from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
-from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.tables import plain, rows_as_json, rows_as_text
 
 app = typer.Typer(
     help="Multi-channel customer events in; stage-labelled journeys and funnel-drop tables out.\n\n"
@@ -46,7 +47,7 @@ broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tes
 app.add_typer(broker, name="broker")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-talk = Console(stderr=True, highlight=False)
+talk = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @broker.command("start")
@@ -61,7 +62,7 @@ def broker_start(as_json: Json = False) -> None:
 def broker_stop(as_json: Json = False) -> None:
     """Stop the broker that `start` started; its topics stay on disk."""
     status = local_broker.stop(Settings())
-    _say(status, as_json, text="broker stopped")
+    _say(status, as_json, text="stopped: no broker of this home runs")
 
 
 @broker.command("status")
@@ -76,7 +77,7 @@ def broker_status(as_json: Json = False) -> None:
 @app.command()
 def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
-    days: Annotated[int, typer.Option(min=14, help="How many days, from 2026-01-01.")] = 90,
+    days: Annotated[int, typer.Option(min=14, max=3650, help="How many days, from 2026-01-01.")] = 90,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
@@ -86,19 +87,23 @@ def simulate(
     Example: journey simulate --customers 200 --out shop.jsonl
     """
     settings = Settings()
+    manifest = settings.home / "simulation" / "manifest.json" if out is None else out.with_suffix(".manifest.json")
     with _shown() as progress:
         progress("simulating", 0, None)
         simulation = simulate_shop(customers, days, seed)
+        aside = manifest.with_name(f".{manifest.name}")
+        with _file_errors(out or manifest):
+            # First, where nothing is sent yet: a home that cannot be written must not leave records in Kafka.
+            if out is None:
+                aside.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(simulation.manifest.to_json() + "\n")
         if out is None:
             send(simulation.records, settings, total=len(simulation.records), progress=progress)
-            manifest = settings.home / "simulation" / "manifest.json"
         else:
             with _file_errors(out):
                 write_jsonl(simulation.records, out)
-            manifest = out.with_suffix(".manifest.json")
-    with _file_errors(manifest):
-        manifest.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_text(simulation.manifest.to_json() + "\n")
+        with _file_errors(manifest):
+            aside.replace(manifest)
     talk.print(f"manifest: {manifest}")
     _say(simulation.manifest, as_json)
 
@@ -167,6 +172,7 @@ def check(as_json: Json = False) -> None:
     with _shown() as progress:
         result = check_tables(Settings(), progress=progress)
     _say(result, as_json)
+    require_passed(result)
 
 
 @app.command()
@@ -192,7 +198,7 @@ def query(
 def demo() -> None:
     """Run all of it: broker, a simulated shop, both Airflow DAGs; print the funnel and three journeys."""
     with _shown() as progress:
-        report = run_demo(Settings(), progress, lambda line: talk.print(line, soft_wrap=True))
+        report = run_demo(Settings(), progress, talk.print)
     print(report)
 
 
@@ -204,19 +210,31 @@ def main() -> None:
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1
     except JourneyError as error:
-        talk.print(f"journey: {error}", markup=False, soft_wrap=True)
+        talk.print(f"journey: {error}")
         code = error.exit_code
     except ValidationError as error:
         # The only pydantic model that is filled from the user's own words and not wrapped already: the settings.
         first = error.errors()[0]
-        name = f"JOURNEY_{str(first['loc'][0]).upper()}"
-        talk.print(f"journey: {name}={first['input']}: {first['msg']}", markup=False, soft_wrap=True)
+        said = first["msg"].removeprefix("Value error, ")
+        name = f"JOURNEY_{str(first['loc'][0]).upper()}={first['input']}: " if first["loc"] else ""
+        talk.print(f"journey: {name}{said}")
+        code = 2
+    except BrokenPipeError:
+        os._exit(141)  # the reader has seen enough (`| head`): what a shell says of SIGPIPE
+    except OSError as error:
+        talk.print(f"journey: {error}. Check the path, its permissions and the space on its disk")
         code = 2
     except KeyboardInterrupt:
         talk.print("journey: stopped. What was committed stays; run the same command again to go on")
         code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = 141
+    except OSError as error:
+        os.write(2, f"journey: the answer cannot be written: {error}\n".encode())
+        code = 2
     # Once Great Expectations is imported, DuckDB's binding prints forty lines about its own leaks at a normal exit.
     os._exit(code)
 
@@ -244,7 +262,7 @@ def _file_errors(path: Path) -> Iterator[None]:
 
 def _say(result: Any, as_json: bool, text: str | None = None) -> None:
     if as_json and is_dataclass(result) and not isinstance(result, type):
-        print(json.dumps(asdict(result), default=str))
+        print(json.dumps(asdict(result), default=plain))
     else:
         print(text or result)
 

@@ -13,18 +13,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from journey_core.contract import RECORDS, judge
-from journey_core.errors import BrokerError, LandingGapError, NotBuiltError
+from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Lake, Partition
 from journey_core.release import current_release
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
+# A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
+LAST_MILLISECOND = 253_402_300_799_999
 EVENT_TOPIC = re.compile(r"events\.[a-z0-9_]+\.v\d+")
 
 
@@ -75,15 +78,20 @@ def land(
     """Land every event topic (or just `topics`) up to the end offsets seen at the start.
 
     `max_events` bounds the records of this run; the rest waits for the next one. Raises BrokerError where Kafka does
-    not answer, LandingGapError where it no longer holds what the lake still needs, SupersededError where another
-    lander was faster, StorageError where the disk refuses.
+    not answer, LandingGapError where it no longer holds what the lake still needs, StorageError where the disk refuses.
+    Where another lander was faster nothing is doubled, and this run counts only what it landed itself.
     """
     landed = Landed(0, 0, 0, ())
     for topic in list_topics(settings) if topics is None else topics:
         left = None if max_events is None else max_events - landed.records
         if left == 0:
             break
-        landed += _land_topic(topic, settings, left, progress)
+        try:
+            landed += _land_topic(topic, settings, left, progress)
+        except SupersededError as superseded:
+            # Another lander has these rows in the lake: that is an answer, not a failure, and the other topics go on.
+            progress(str(superseded), 0, None)
+            landed += Landed(0, 0, 0, (topic,))
     return landed
 
 
@@ -91,6 +99,12 @@ def _land_topic(topic: str, settings: Settings, max_events: int | None, progress
     lake = Lake(settings.lake)
     snapshot = lake.snapshot()
     landed = Landed(0, 0, 0, (topic,))
+    mark = _topic_mark(topic, settings)
+    if snapshot.topic_mark(topic) not in (None, mark):
+        raise LandingGapError(
+            f"{topic}: this is not the topic that the lake has landed before: it was recreated, or this is another "
+            "cluster. Land it into a new JOURNEY_HOME, or restore the cluster; nothing was skipped"
+        )
     with _consumer(settings) as consumer:
         partitions = {
             TopicPartition(topic, number): Partition(topic, number)
@@ -113,12 +127,24 @@ def _land_topic(topic: str, settings: Settings, max_events: int | None, progress
                 room = min(room, max_events - landed.records)
             records, reached = _fetch(consumer, {kafka: ends[kafka] for kafka in open_ranges}, room, settings)
             judged = judge(records, future_tolerance=settings.future_tolerance)
-            lake.commit(judged, snapshot, {partitions[kafka]: offset for kafka, offset in reached.items()})
+            lake.commit(
+                judged, snapshot, {partitions[kafka]: offset for kafka, offset in reached.items()}, {topic: mark}
+            )
             landed += Landed(records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows, ())
             progress(f"landing {topic}", landed.records, total)
             open_ranges = [kafka for kafka in open_ranges if reached[kafka] < ends[kafka]]
             snapshot = lake.snapshot()
     return landed
+
+
+def _topic_mark(topic: str, settings: Settings) -> int:
+    """63 bits of the id that Kafka gave the topic when it was created: a recreated topic has another."""
+    try:
+        with KafkaAdminClient(**settings.kafka, bootstrap_timeout_ms=settings.kafka_timeout_ms) as admin:
+            (described,) = admin.describe_topics([topic])
+    except KafkaError as error:
+        raise settings.refused(error) from error
+    return UUID(str(described["topic_id"])).int >> 65
 
 
 def _fetch(
@@ -144,18 +170,18 @@ def _fetch(
         if reached != before:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > patience:
-            raise BrokerError(settings.unreachable(TimeoutError(f"nothing fetched for {patience:.0f} seconds")))
+            raise settings.refused(TimeoutError(f"nothing fetched for {patience:.0f} seconds"))
     return pa.concat_tables(batches) if batches else RECORDS.empty_table(), reached
 
 
 def _table(messages: Sequence[Any]) -> pa.Table:
-    milliseconds = pa.array([m.timestamp if m.timestamp >= 0 else None for m in messages], pa.timestamp("ms", tz="UTC"))
+    stamps = [m.timestamp if 0 <= m.timestamp <= LAST_MILLISECOND else None for m in messages]
     return pa.table(
         {
             "topic": pa.array([m.topic for m in messages], pa.string()),
             "partition": pa.array([m.partition for m in messages], pa.int32()),
             "offset": pa.array([m.offset for m in messages], pa.int64()),
-            "kafka_timestamp": milliseconds.cast(pa.timestamp("us", tz="UTC")),
+            "kafka_timestamp": pa.array(stamps, pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC")),
             "key": pa.array([m.key for m in messages], pa.binary()),
             "value": pa.array([m.value for m in messages], pa.binary()),
         },
@@ -184,7 +210,7 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
     try:
         consumer = KafkaConsumer(
             **settings.kafka,
-            bootstrap_timeout_ms=round(settings.kafka_timeout.total_seconds() * 1000),
+            bootstrap_timeout_ms=settings.kafka_timeout_ms,
             isolation_level="read_committed",
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -192,7 +218,7 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
             max_partition_fetch_bytes=16 * 1024 * 1024,
         )
     except KafkaError as error:
-        raise BrokerError(settings.unreachable(error)) from error
+        raise settings.refused(error) from error
     try:
         yield consumer
     except OffsetOutOfRangeError as error:
@@ -200,6 +226,6 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
             f"Kafka deleted records while they were being landed: {error}. Land again to see which"
         ) from error
     except KafkaError as error:
-        raise BrokerError(settings.unreachable(error)) from error
+        raise settings.refused(error) from error
     finally:
         consumer.close()

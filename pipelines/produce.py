@@ -46,7 +46,7 @@ def send(
         create_topics(settings, topics)
         producer = KafkaProducer(
             **settings.kafka,
-            bootstrap_timeout_ms=round(settings.kafka_timeout.total_seconds() * 1000),
+            bootstrap_timeout_ms=settings.kafka_timeout_ms,
             acks="all",
             compression_type="zstd",
             linger_ms=20,
@@ -70,7 +70,7 @@ def send(
         finally:
             producer.close()
     except KafkaError as error:
-        raise BrokerError(settings.unreachable(error)) from error
+        raise settings.refused(error) from error
     if failures:
         raise BrokerError(
             f"the broker refused {len(failures):,} of {sent:,} records, first: {failures[0]}. Mend the cause and "
@@ -94,8 +94,7 @@ def write_jsonl(records: Iterable[Record], out: Path) -> Produced:
 
 def create_topics(settings: Settings, topics: Iterable[str]) -> None:
     """Create the topics that do not exist yet, with `topic_partitions` partitions and the cluster's replication."""
-    timeout = round(settings.kafka_timeout.total_seconds() * 1000)
-    with KafkaAdminClient(**settings.kafka, bootstrap_timeout_ms=timeout) as admin:
+    with KafkaAdminClient(**settings.kafka, bootstrap_timeout_ms=settings.kafka_timeout_ms) as admin:
         missing = set(topics) - set(admin.list_topics())
         if missing:
             try:

@@ -5,12 +5,29 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from journey_core.documents import parse_duration
+from journey_core.errors import BrokerError
 from journey_core.warehouse import Warehouse
+
+
+def _usable_path(path: Path) -> Path:
+    """delta-rs reads these characters as parts of a URL, and would look elsewhere."""
+    if any(character in str(path.absolute()) for character in "[]?#%"):
+        raise ValueError("the path may not contain any of [ ] ? # %")
+    return path
+
+
+def _written_duration(value: Any) -> Any:
+    """`20 seconds`, as everywhere in this project; an ISO 8601 duration is read too."""
+    return value if isinstance(value, timedelta) or str(value).startswith("P") else parse_duration(value)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_written_duration)]
 
 
 class Settings(BaseSettings):
@@ -18,20 +35,24 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JOURNEY_", frozen=True, env_ignore_empty=True)
 
-    home: Path = Field(Path(".journey"), description="Where everything lies: lake, warehouse, releases, broker data.")
+    home: Annotated[Path, AfterValidator(_usable_path)] = Field(
+        Path(".journey"), description="Where everything lies: lake, warehouse, releases, broker data."
+    )
     taxonomy: str = Field("retail", description="Name of a shipped taxonomy, or the path of a YAML file.")
 
     kafka_bootstrap_servers: str | None = Field(
         None, description="host:port, comma separated. Unset: the local broker of `journey broker start`."
     )
-    kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
     kafka_sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, ...")
     kafka_sasl_username: str | None = Field(None, description="User name for SASL.")
     kafka_sasl_password: SecretStr | None = Field(None, description="Password for SASL.")
-    kafka_ssl_cafile: Path | None = Field(None, description="PEM file of the authorities that signed the broker.")
-    kafka_ssl_certfile: Path | None = Field(None, description="PEM file of the client's certificate.")
-    kafka_ssl_keyfile: Path | None = Field(None, description="PEM file of the client's key.")
-    kafka_timeout: timedelta = Field(
+    kafka_ssl_cafile: FilePath | None = Field(None, description="PEM file of the authorities that signed the broker.")
+    kafka_ssl_certfile: FilePath | None = Field(None, description="PEM file of the client's certificate.")
+    kafka_ssl_keyfile: FilePath | None = Field(None, description="PEM file of the client's key.")
+    kafka_timeout: Duration = Field(
         timedelta(seconds=20), description="How long to wait for a broker before saying that there is none."
     )
     broker_port: int = Field(
@@ -40,13 +61,22 @@ class Settings(BaseSettings):
     topic_partitions: int = Field(2, ge=1, description="Partitions of a topic that a producer has to create.")
 
     land_batch_records: int = Field(50_000, ge=1, description="Records per lake commit: bounds memory.")
-    future_tolerance: timedelta = Field(
+    future_tolerance: Duration = Field(
         timedelta(hours=24), description="An event dated further after its Kafka timestamp is `occurred_in_future`."
     )
 
     duckdb_memory_limit: str = Field("8GB", description="DuckDB spills to disk above this.")
     duckdb_threads: int | None = Field(None, ge=1, description="DuckDB threads. Unset: all cores.")
     releases_kept: int = Field(10, ge=2, description="How many releases stay on disk, the current one included.")
+
+    @model_validator(mode="after")
+    def _sasl_is_complete(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL") and self.kafka_sasl_mechanism is None:
+            raise ValueError("JOURNEY_KAFKA_SECURITY_PROTOCOL=SASL_* needs JOURNEY_KAFKA_SASL_MECHANISM")
+        needs_password = (self.kafka_sasl_mechanism or "").startswith(("PLAIN", "SCRAM"))
+        if needs_password and not (self.kafka_sasl_username and self.kafka_sasl_password):
+            raise ValueError("PLAIN and SCRAM need JOURNEY_KAFKA_SASL_USERNAME and JOURNEY_KAFKA_SASL_PASSWORD")
+        return self
 
     @property
     def lake(self) -> Path:
@@ -71,7 +101,13 @@ class Settings(BaseSettings):
     @cached_property
     def bootstrap_servers(self) -> list[str]:
         """The cluster's addresses."""
-        return (self.kafka_bootstrap_servers or f"127.0.0.1:{self.broker_port}").split(",")
+        servers = self.kafka_bootstrap_servers or f"127.0.0.1:{self.broker_port}"
+        return [server.strip() for server in servers.split(",")]
+
+    @property
+    def kafka_timeout_ms(self) -> int:
+        """`kafka_timeout` in milliseconds."""
+        return round(self.kafka_timeout.total_seconds() * 1000)
 
     @property
     def kafka(self) -> dict[str, Any]:
@@ -91,9 +127,19 @@ class Settings(BaseSettings):
         """The warehouse of this `home`."""
         return Warehouse(self.warehouse, memory_limit=self.duckdb_memory_limit, threads=self.duckdb_threads)
 
-    def unreachable(self, error: BaseException) -> str:
-        """What to say where no broker answers."""
-        return (
-            f"no Kafka broker answers at {','.join(self.bootstrap_servers)} ({type(error).__name__}: {error}). "
-            "Run: journey broker start, or set JOURNEY_KAFKA_BOOTSTRAP_SERVERS"
+    def refused(self, error: BaseException) -> BrokerError:
+        """What to say of a Kafka error: nobody answers, or somebody refuses."""
+        servers = ",".join(self.bootstrap_servers)
+        said = f"{type(error).__name__}: {error}"
+        if type(error).__name__ not in (
+            "KafkaConnectionError",
+            "KafkaTimeoutError",
+            "NodeNotReadyError",
+            "TimeoutError",
+        ):
+            return BrokerError(f"Kafka at {servers} refuses: {said}")
+        secured = "" if self.kafka_security_protocol == "PLAINTEXT" else ", check the JOURNEY_KAFKA_* security settings"
+        return BrokerError(
+            f"no Kafka broker answers at {servers} ({said}). "
+            f"Run: journey broker start, or set JOURNEY_KAFKA_BOOTSTRAP_SERVERS{secured}"
         )

@@ -39,7 +39,9 @@ useful as (
     select step_sets.funnel, history.event_id
     from step_sets
     inner join history on step_sets.event_id = history.event_id
-    inner join (select distinct funnel, steps from funnel_steps) as lengths on step_sets.funnel = lengths.funnel
+    inner join funnel_steps as lengths
+        on step_sets.funnel = lengths.funnel
+        and lengths.step_order = 1
     qualify
         row_number() over (
             partition by

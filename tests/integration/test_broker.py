@@ -32,6 +32,23 @@ def test_start_is_repeatable_stop_is_clean_and_the_topics_stay(home):
         broker.stop(settings)
 
 
+def test_a_home_has_one_broker_however_often_and_wherever_it_is_started(home):
+    from concurrent.futures import ThreadPoolExecutor
+
+    settings = Settings(broker_port=two_free_ports())
+    try:
+        with ThreadPoolExecutor(3) as starters:
+            started = list(starters.map(lambda _: broker.start(settings), range(3)))
+        assert len({one.pid for one in started}) == 1
+        elsewhere = settings.model_copy(update={"broker_port": two_free_ports()})
+        elsewhere.__dict__.pop("bootstrap_servers", None)
+        with pytest.raises(BrokerError, match=r"runs already \(pid \d+\), but not at port"):
+            broker.start(elsewhere)
+        assert broker.status(settings).pid == started[0].pid
+    finally:
+        broker.stop(settings)
+
+
 def test_a_port_in_use_is_named_with_the_remedy():
     port = two_free_ports()
     with socket.socket() as taken:
