@@ -36,7 +36,7 @@ down: $(READY) ## Stop it
 	@$(BIN)/journey broker stop
 
 test: $(READY) ## Run every test, the real broker and the real Airflow included
-	@$(BIN)/pytest
+	@$(BIN)/pytest --durations=8
 
 test-fast: $(READY) ## Run the unit and property tests: under a minute, no Java
 	@$(BIN)/pytest -n auto -m "not integration" --hypothesis-profile=fast

@@ -264,7 +264,8 @@ def _prepare(home: Path, port: int, java: str, jars: Path) -> list[str]:
     run += ["-cp", f"{jars}/*"]
     if not (home / "data" / "meta.properties").exists():
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id, "-c"]
+        # With `=`: one id in 64 begins with a dash, and would be read as an option.
+        tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c"]
         done = subprocess.run(
             [*run, *tool, str(home / "server.properties")], capture_output=True, text=True, check=False
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 from pipelines import broker
 from pipelines.settings import Settings
@@ -51,6 +52,10 @@ def on_kafka(kafka: Settings, home: Path, monkeypatch: pytest.MonkeyPatch) -> Se
 
 
 @pytest.fixture
-def topic() -> str:
-    """An event topic that no other test writes to."""
-    return f"events.t{uuid.uuid4().hex[:12]}.v1"
+def topic(kafka: Settings) -> Iterator[str]:
+    """An event topic that no other test writes to, and that is gone afterwards."""
+    name = f"events.t{uuid.uuid4().hex[:12]}.v1"
+    yield name
+    with KafkaAdminClient(**kafka.kafka) as admin:
+        if name in admin.list_topics():
+            admin.delete_topics([name])

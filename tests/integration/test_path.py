@@ -16,7 +16,7 @@ from journey_core.errors import CheckFailedError, JourneyError
 from journey_core.release import current_release, query_release
 from pipelines.airflow import run_dag
 from pipelines.build import build
-from pipelines.check import check
+from pipelines.check import check, require_passed
 from pipelines.land import land
 from pipelines.produce import send
 from pipelines.publish import publish
@@ -37,7 +37,7 @@ def shop():
 
 
 def test_both_dags_run_for_real_from_kafka_to_a_release_that_anyone_can_read(on_kafka, shop):
-    """Run first in this module: the channel topics of the shared broker are then this shop's alone."""
+    """The channel topics of the shared broker are this module's alone: its first test sees what it has sent."""
     send(shop.records, on_kafka)
     said: list[str] = []
     run_dag("land_events", on_kafka, said.append)
@@ -91,7 +91,7 @@ def test_a_failed_check_stops_publishing_and_the_release_before_it_stays(on_kafk
     with duckdb.connect(str(on_kafka.warehouse)) as connection:
         connection.execute("insert into marts.journeys (from marts.journeys limit 1)")
     with pytest.raises(CheckFailedError, match=r"marts\.journeys: the grain is unique \(1 rows break it"):
-        check(on_kafka)
+        require_passed(check(on_kafka))
     with pytest.raises(CheckFailedError, match="is not published"):
         publish(on_kafka)
     assert current_release(on_kafka.releases).name == before.name
