@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -31,9 +32,17 @@ def cli() -> str:
     lines += _command(typer.main.get_command(app), "journey")
     lines += ["", "## Settings", "", "| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default is None else f"`{_written(field.default)}`"
         lines.append(f"| `JOURNEY_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def _written(default: object) -> str:
+    """A default as a user writes it."""
+    if not isinstance(default, timedelta):
+        return str(default)
+    seconds = round(default.total_seconds())
+    return f"{seconds // 3600} hours" if seconds % 3600 == 0 else f"{seconds} seconds"
 
 
 def _command(command: click.Command, path: str) -> list[str]:
