@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -71,29 +72,25 @@ class Tables:
         }
 
 
-BuildWorld = Callable[..., Tables]
+def build_tables(
+    events: Sequence[Event | bytes], database: Path, taxonomy: Taxonomy | str = "retail", **options: Any
+) -> Tables:
+    """Every table from events, with no broker and no lake."""
+    values = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in events]
+    judged = judge(records_of(values, topic="file"))
+    warehouse = Warehouse(database, threads=1)
+    loaded = load_taxonomy(taxonomy) if isinstance(taxonomy, str) else taxonomy
+    identity = hashlib.sha256(b"\n".join(sorted(values))).hexdigest()
+    return Tables(warehouse, warehouse.build(Source(identity, judged.accepted, judged.rejected), loaded, **options))
 
 
 @pytest.fixture
-def build_world(tmp_path: Path) -> BuildWorld:
-    """`build_world(events, taxonomy=..., as_of=...)` builds every table from events, with no broker and no lake."""
-    count = 0
+def build_world(tmp_path: Path) -> Callable[..., Tables]:
+    """`build_world(events, taxonomy=..., as_of=...)`: each call builds a world of its own."""
+    count = itertools.count()
 
     def build(events: Sequence[Event | bytes], taxonomy: Taxonomy | str = "retail", **options: Any) -> Tables:
-        nonlocal count
-        count += 1
-        values = [value if isinstance(value, bytes) else json.dumps(value).encode() for value in events]
-        judged = judge(records_of(values, topic="file"))
-        warehouse = Warehouse(tmp_path / f"{count}.duckdb", threads=1)
-        loaded = load_taxonomy(taxonomy) if isinstance(taxonomy, str) else taxonomy
-        return Tables(
-            warehouse,
-            warehouse.build(
-                Source(hashlib.sha256(b"\n".join(sorted(values))).hexdigest(), judged.accepted, judged.rejected),
-                loaded,
-                **options,
-            ),
-        )
+        return build_tables(events, tmp_path / f"{next(count)}.duckdb", taxonomy, **options)
 
     return build
 

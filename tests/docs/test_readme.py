@@ -12,6 +12,7 @@ from journey_core.models import contracts
 from journey_core.release import publish_release, query_release
 from pipelines.simulate import simulate
 from pipelines.tables import rows_as_text
+from tests.conftest import build_tables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,20 +20,20 @@ SHOWN = re.findall(r'```console\n\$ journey query "(.*?)"\n(.*?)\n```', README, 
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return simulate()
+def tables(tmp_path_factory):
+    """The shop that the demo simulates."""
+    values = [record.value for record in simulate().records]
+    return build_tables(values, tmp_path_factory.mktemp("shop") / "shop.duckdb")
 
 
-def test_what_readme_prints_is_what_comes_out(build_world, tmp_path, shop):
-    tables = build_world([record.value for record in shop.records])
+def test_what_readme_prints_is_what_comes_out(tables, tmp_path):
     release = publish_release(tables.warehouse, tables.build, contracts(), tmp_path / "releases", None)
     assert len(SHOWN) >= 3
     for sql, printed in SHOWN:
         assert rows_as_text(query_release(release, sql)) == printed, sql
 
 
-def test_readmes_picture_tells_the_same_story(build_world, shop):
-    tables = build_world([record.value for record in shop.records])
+def test_readmes_picture_tells_the_same_story(tables):
     reached = tables.values(
         "select customers_reached from marts.funnel_drops where funnel = 'checkout' and segment_by = 'all' order by step_order"
     )

@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import event
 
+pytestmark = pytest.mark.integration  # each command is a process of its own
+
 JOURNEY = str(Path(sys.executable).with_name("journey"))
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from pipelines.simulate import simulate
+from tests.conftest import build_tables
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +16,9 @@ def shop():
     return simulate(seed=7)
 
 
-@pytest.fixture
-def tables(build_world, shop):
-    return build_world([record.value for record in shop.records])
+@pytest.fixture(scope="module")
+def tables(shop, tmp_path_factory):
+    return build_tables([record.value for record in shop.records], tmp_path_factory.mktemp("shop") / "shop.duckdb")
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
@@ -68,10 +69,9 @@ def test_the_people_are_found_and_the_family_tablet_merges_nobody(tables, shop):
 
 
 @pytest.mark.parametrize("cause", range(3), ids=["mobile_checkout_loop", "payment_outage", "shipping_price_shock"])
-def test_the_tables_find_each_planted_cause_in_its_own_window_and_segment(build_world, shop, cause):
+def test_the_tables_find_each_planted_cause_in_its_own_window_and_segment(tables, shop, cause):
     """Checkouts entered while a cause acts drop at its step far more often than those entered outside it."""
     planted = shop.manifest.planted_causes[cause]
-    tables = build_world([record.value for record in shop.records])
     inside = f"entered_at >= '{planted.starts_at}' and entered_at < '{planted.ends_at}'"
     if planted.segment_by != "all":
         inside += f" and segment_by = '{planted.segment_by}' and segment = '{planted.segment}'"
