@@ -19,7 +19,7 @@ from journey_core.warehouse import Build, Source, Warehouse
 
 # A world is built in half a second: `make test-fast` looks at few, `make test` at more.
 LAWS = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
-settings.register_profile("fast", max_examples=5, derandomize=True, **LAWS)
+settings.register_profile("fast", max_examples=3, derandomize=True, **LAWS)
 # In CI the same examples every time; at home new ones, so that what is found there is found by somebody who can look.
 settings.register_profile("default", max_examples=25, derandomize="CI" in os.environ, **LAWS)
 settings.load_profile("default")
