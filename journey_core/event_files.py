@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from journey_core.errors import InputError
-from journey_core.expressions import quote
+from journey_core.expressions import as_json, quote
 
 
 def read_events(path: Path) -> list[bytes | None]:
@@ -45,11 +45,7 @@ def _parquet(path: Path) -> list[bytes | None]:
 
 def _json(name: str, kind: str) -> str:
     quoted = quote(name)
-    if kind in ("DOUBLE", "FLOAT"):
-        return f"case when isfinite({quoted}) then {quoted} end"
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"strftime({quoted}::timestamptz, '%Y-%m-%dT%H:%M:%S.%fZ')"
     if kind == "VARCHAR" and name in ("identifiers", "context", "properties"):
         # Text that is no JSON goes on as text: the contract rejects and counts that row, not the file.
         return f"coalesce(try_cast({quoted} as json), to_json({quoted}))"
-    return quoted
+    return as_json(quoted, kind)

@@ -81,6 +81,18 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def as_json(sql: str, kind: str) -> str:
+    """SQL of a value as JSON holds it: a time as RFC 3339 in UTC, a number only where it is finite.
+
+    JSON has no NaN, and pandas writes it for what is missing.
+    """
+    if kind in ("DOUBLE", "FLOAT"):
+        return f"case when isfinite({sql}) then {sql} end"
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return f"strftime({sql}::timestamptz, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return sql
+
+
 @cache
 def _type_of(sql: str, columns: tuple[tuple[str, str], ...]) -> str:
     row = ", ".join(f"null::{kind} as {quote(name)}" for name, kind in columns)

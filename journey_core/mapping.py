@@ -30,7 +30,7 @@ from pydantic import Field
 from journey_core.documents import Document, Mistake, read_document
 from journey_core.errors import InputError, TaxonomyError
 from journey_core.events import CHANNELS, event_key, topic_of
-from journey_core.expressions import parse_expression, type_of
+from journey_core.expressions import as_json, parse_expression, type_of
 from journey_core.paths import SCHEMAS
 
 MAPPINGS = SCHEMAS / "mappings"
@@ -150,18 +150,9 @@ def _mistakes(mapping: Mapping, columns: dict[str, str]) -> Iterator[Mistake]:
 def _object(value: Any, columns: dict[str, str]) -> str:
     """SQL of one JSON object; null members are left out, as a producer leaves out what it does not know."""
     if not isinstance(value, dict):
-        return _as_json(parse_expression(str(value), columns), columns)
+        sql = parse_expression(str(value), columns)
+        return as_json(sql, type_of(sql, columns))
     pairs = ", ".join(
         f"'{name.replace(chr(39), chr(39) * 2)}', {_object(inner, columns)}" for name, inner in value.items()
     )
     return f"json_merge_patch('{{}}', json_object({pairs}))"
-
-
-def _as_json(sql: str, columns: dict[str, str]) -> str:
-    """A time as RFC 3339 in UTC, anything else as JSON writes it."""
-    kind = type_of(sql, columns)
-    if kind in ("DOUBLE", "FLOAT"):
-        return f"case when isfinite({sql}) then {sql} end"  # JSON has no NaN; pandas writes it for what is missing
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"strftime({sql}::timestamptz, '%Y-%m-%dT%H:%M:%S.%fZ')"
-    return sql
