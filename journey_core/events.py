@@ -7,10 +7,12 @@ This file is the only place where the contract is written. `schemas/events/<chan
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 Channel = Literal["web", "email", "app", "social", "offline"]
@@ -36,9 +38,18 @@ def _is_rfc_3339(value: Any) -> Any:
     return value
 
 
+def _is_in_the_calendar(value: datetime) -> datetime:
+    """An offset can carry a time out of the calendar that every reader knows, years 1 to 9999 in UTC."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("out_of_calendar", "must lie in the years 1 to 9999, in UTC") from error
+
+
 Instant = Annotated[
     AwareDatetime,
     BeforeValidator(_is_rfc_3339, json_schema_input_type=str),
+    AfterValidator(_is_in_the_calendar),
     Field(description="RFC 3339 with an offset; stored as UTC microseconds."),
 ]
 Text = Annotated[str, Field(strict=True)]
@@ -108,9 +119,25 @@ class Context(Part):
     consent: Consent | None = None
 
 
-def _required(ok: bool, field: str, why: str) -> None:
-    if not ok:
-        raise PydanticCustomError("required_by_channel", "{field} is required: {why}", {"field": field, "why": why})
+@dataclass(frozen=True)
+class Requirement:
+    """One of the paths `any_of` must hold something: in every event of a channel, or just in those of `event_type`."""
+
+    any_of: tuple[str, ...]
+    why: str
+    event_type: str | None = None
+
+
+#: What a channel asks for beyond what every event has. Data, not code: the columnar check is derived from it too.
+REQUIREMENTS: dict[Channel, Requirement] = {
+    "web": Requirement(("context.page.url",), "a page_viewed says which page", "page_viewed"),
+    "email": Requirement(
+        ("properties.message_id", "properties.campaign_id"), "an e-mail event names its message_id or campaign_id"
+    ),
+    "app": Requirement(("context.screen",), "a screen_viewed says which screen", "screen_viewed"),
+    "social": Requirement(("properties.network",), "a social event names its network"),
+    "offline": Requirement(("properties.location",), "an offline event names its location"),
+}
 
 
 class BaseEvent(Part):
@@ -150,8 +177,22 @@ class BaseEvent(Part):
     context: Context | None = None
     properties: dict[str, JsonValue] | None = None
 
-    def _property(self, name: str) -> JsonValue:
-        return (self.properties or {}).get(name)
+    @model_validator(mode="after")
+    def _meets_its_channels_requirement(self) -> Self:
+        requirement = REQUIREMENTS[self.channel]  # type: ignore[attr-defined]  # every channel's model has it
+        if requirement.event_type not in (None, self.event_type) or any(map(self._holds, requirement.any_of)):
+            return self
+        raise PydanticCustomError(
+            "required_by_channel",
+            "{field} is required: {why}",
+            {"field": requirement.any_of[0], "why": requirement.why},
+        )
+
+    def _holds(self, path: str) -> bool:
+        value: Any = self
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+        return value not in (None, "")
 
 
 class WebEvent(BaseEvent):
@@ -159,23 +200,11 @@ class WebEvent(BaseEvent):
 
     channel: Literal["web"]
 
-    @model_validator(mode="after")
-    def _page_viewed_names_its_page(self) -> WebEvent:
-        url = self.context and self.context.page and self.context.page.url
-        _required(self.event_type != "page_viewed" or bool(url), "context.page.url", "a page_viewed says which page")
-        return self
-
 
 class EmailEvent(BaseEvent):
     """An e-mail event, topic `events.email.v1`."""
 
     channel: Literal["email"]
-
-    @model_validator(mode="after")
-    def _names_its_message(self) -> EmailEvent:
-        named = self._property("campaign_id") is not None or self._property("message_id") is not None
-        _required(named, "properties.message_id", "an e-mail event names its message_id or campaign_id")
-        return self
 
 
 class AppEvent(BaseEvent):
@@ -183,35 +212,17 @@ class AppEvent(BaseEvent):
 
     channel: Literal["app"]
 
-    @model_validator(mode="after")
-    def _screen_viewed_names_its_screen(self) -> AppEvent:
-        screen = self.context and self.context.screen
-        _required(
-            self.event_type != "screen_viewed" or bool(screen), "context.screen", "a screen_viewed says which screen"
-        )
-        return self
-
 
 class SocialEvent(BaseEvent):
     """An event on a social network, topic `events.social.v1`."""
 
     channel: Literal["social"]
 
-    @model_validator(mode="after")
-    def _names_its_network(self) -> SocialEvent:
-        _required(self._property("network") is not None, "properties.network", "a social event names its network")
-        return self
-
 
 class OfflineEvent(BaseEvent):
     """An event in a store, a call centre or the field, topic `events.offline.v1`."""
 
     channel: Literal["offline"]
-
-    @model_validator(mode="after")
-    def _names_its_location(self) -> OfflineEvent:
-        _required(self._property("location") is not None, "properties.location", "an offline event names its location")
-        return self
 
 
 EVENT_MODELS: dict[Channel, type[BaseEvent]] = {

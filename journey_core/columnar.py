@@ -1,0 +1,202 @@
+"""The contract in columns: one DuckDB expression that is true only of records which pydantic accepts.
+
+It is derived from the pydantic models (their core schemas), so there is no second contract to keep. It may say no to a
+good record (pydantic judges that one, `contract.py`), it never says yes to a bad one, and it types every column as
+pydantic reads it: law-tested in `tests/properties/test_columnar_law.py`.
+
+How it can be certain. `from_json` takes an object apart into *leaves*, each the JSON text of one known field. What
+remains unseen (unknown fields, repeated keys, explicit nulls) takes room: an object holds nothing but its leaves iff
+its length is the sum of theirs, of the keys, and of the punctuation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from journey_core.events import REQUIREMENTS, BaseEvent
+
+Node = Mapping[str, Any]  # a node of pydantic's core schema
+
+INSTANT = r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
+_TEXT_MAP = r'\{"[^"\\]*":"[^"\\]*"(,"[^"\\]*":"[^"\\]*")*\}'
+# DuckDB's parser reads these as numbers, however they are written; JSON does not have them.
+_NO_NUMBER = "[:,[][-+]?(?i:nan|inf)"
+# jiter, pydantic's parser, refuses more than 200 levels and integers of more than 4,300 digits: what is shorter than
+# this cannot hold either.
+_MOST_BYTES_OF_ARRAYS = 390
+_MOST_BYTES_OF_FREE_JSON = 4000
+
+
+def opened(records: str) -> str:
+    """SQL: the rows of `records`, whose `text` is JSON or null, with its `leaves`, the `parts` within, typed values."""
+    fields = _event_fields()
+    leaves = json.dumps(dict.fromkeys(fields, "JSON"))
+    parts = [
+        f"{name} := from_json(leaves.{name}, {_text(json.dumps(_structure(node)))})"
+        for name, node in fields.items()
+        if _is_part(node)
+    ]
+    values = [f"{value} as value_{name}" for name, node in fields.items() if (value := _typed(_kind(node), name))]
+    return (
+        f"select *, struct_pack({', '.join(parts)}) as parts, {', '.join(values)} "
+        f"from (select *, from_json(text, {_text(leaves)}) as leaves from {records})"
+    )
+
+
+def certain() -> str:
+    """SQL over `opened`: true only where the model of the record's channel accepts it."""
+    fields = _event_fields()
+    flat = {name: {"type": "any"} if _is_part(node) else node for name, node in fields.items()}
+    terms = [f"strlen(text) = 1 + {_size(flat, 'leaves')}"]
+    for name, node in fields.items():
+        leaf = f"leaves.{name}"
+        if _is_part(node):
+            part = f"parts.{name}"
+            inside = [
+                f"starts_with({leaf}, '{{')",
+                f"strlen({leaf}) = 1 + {_size(_fields(node), part)}",
+                *_checks(_fields(node), part),
+            ]
+            terms.append(f"({leaf} is null or {' and '.join(inside)})")
+        if numbers := _numbers(node, leaf, f"parts.{name}"):
+            # A number may be written shorter than its leaf (1e5, 100000.0): lengths prove something only where the
+            # leaf stands in the text to the letter.
+            terms.append(f"(coalesce({', '.join(numbers)}) is null or contains(text, {leaf}))")
+    return "\n    and ".join([*terms, *_checks(flat, "leaves"), _requirements()])
+
+
+def _requirements() -> str:
+    """SQL: what a channel asks for beyond the fields that all have; false for a channel that nobody knows."""
+    cases = []
+    for channel, requirement in REQUIREMENTS.items():
+        present = " or ".join(f"coalesce({_value(path)}, '') <> ''" for path in requirement.any_of)
+        other = (
+            f"leaves.event_type <> {_text(json.dumps(requirement.event_type))} or " if requirement.event_type else ""
+        )
+        cases.append(f"when {_text(json.dumps(channel))} then {other}{present}")
+    return f"case leaves.channel {' '.join(cases)} else false end"
+
+
+def _value(path: str) -> str:
+    top, rest = path.split(".", 1)
+    return f"leaves.{top} ->> '$.{rest}'"
+
+
+def _event_fields() -> dict[str, Node]:
+    # A field that only one channel's model had would be unknown here: its records go to pydantic.
+    return {"channel": {"type": "any"}, **_fields(BaseEvent.__pydantic_core_schema__)}
+
+
+def _fields(node: Node) -> dict[str, Node]:
+    return {name: field["schema"] for name, field in _kind(node)["fields"].items()}
+
+
+def _kind(node: Node) -> Node:
+    while node["type"] in {"default", "nullable", "definitions", "function-after", "model"}:
+        node = node["schema"]
+    return node
+
+
+def _is_part(node: Node) -> bool:
+    return bool(_kind(node)["type"] == "model-fields")
+
+
+def _is_free(node: Node) -> bool:
+    return bool(node["type"] == "dict" and node["values_schema"]["type"] != "str")
+
+
+def _is_instant(node: Node) -> bool:
+    while node["type"] in {"function-before", "function-after"}:
+        node = node["schema"]
+    return bool(node["type"] == "datetime")
+
+
+def _typed(node: Node, name: str) -> str | None:
+    """SQL: the value of a top-level field which is read twice, for the check and for the row."""
+    if _is_instant(node):
+        return f"known_instant(leaves.{name} ->> '$')"
+    if node["type"] == "dict" and not _is_free(node):
+        return f"try_cast(leaves.{name} as map(varchar, varchar))"
+    return None
+
+
+def _numbers(node: Node, leaf: str, part: str) -> list[str]:
+    """The leaves below `node` that may be, or hold, numbers other than integers."""
+    if _is_part(node):
+        return [
+            path
+            for name, field in _fields(node).items()
+            for path in _numbers(field, f"{part}.{name}", f"{part}.{name}")
+        ]
+    return [leaf] if _is_free(_kind(node)) or _kind(node)["type"] == "float" else []
+
+
+def _structure(node: Node) -> Any:
+    return {name: _structure(field) for name, field in _fields(node).items()} if _is_part(node) else "JSON"
+
+
+def _size(fields: Mapping[str, Node], path: str) -> str:
+    """SQL: the bytes of an object's members, as `"key":leaf,`. With one brace more that is the object, comma less."""
+    sizes = []
+    for name, node in fields.items():
+        written = len(json.dumps(name).encode()) + len(":,")
+        if _is_part(node):
+            inside = _size(_fields(node), f"{path}.{name}")
+            sizes.append(f"case when {inside} > 0 then {written} + 1 + {inside} else 0 end")
+        else:
+            sizes.append(f"coalesce({written} + strlen({path}.{name}), 0)")
+    return f"({' + '.join(sizes)})"
+
+
+def _checks(fields: Mapping[str, Node], path: str) -> list[str]:
+    """SQL: one term per leaf, true only where it is missing with leave, or certainly valid."""
+    terms = []
+    for name, node in fields.items():
+        leaf = f"{path}.{name}"
+        if _is_part(node):
+            terms += _checks(_fields(node), leaf)
+        elif node["type"] in {"default", "nullable"}:
+            terms.append(f"({leaf} is null or {_check(_kind(node), leaf)})")
+        elif node["type"] != "any":
+            terms.append(f"({_check(_kind(node), leaf)}) is true")
+    return terms
+
+
+def _check(node: Node, leaf: str) -> str:
+    kind = node["type"]
+    value = f"{leaf} ->> '$'"
+    checks = {
+        "str": f"""starts_with({leaf}, '"')""",
+        "int": f"regexp_full_match({leaf}, '-?[0-9]{{1,18}}')",
+        "float": f"regexp_full_match({leaf}, '-?[0-9]{{1,3}}([.][0-9]{{1,15}})?')",
+        "bool": f"{leaf} in ('true', 'false')",
+    }
+    if kind == "str" and "max_length" in node:
+        return f"{checks['str']} and length({value}) between {node['min_length']} and {node['max_length']}"
+    if kind == "literal":
+        return f"{leaf} in ({', '.join(_text(json.dumps(value)) for value in node['expected'])})"
+    if _is_instant(node):
+        return f"{checks['str']} and regexp_full_match({value}, '{INSTANT}') and value_{leaf.split('.')[1]} is not null"
+    if kind == "dict" and _is_free(node):
+        return _is_flat_object(leaf)
+    if kind == "dict":
+        # A map refuses a repeated key.
+        return f"regexp_full_match({leaf}, '{_TEXT_MAP}') and value_{leaf.split('.')[1]} is not null"
+    if kind not in checks:
+        raise NotImplementedError(f"columnar.py does not know pydantic's type {kind!r} ({leaf}) yet: teach it")
+    return checks[kind]
+
+
+def _is_flat_object(leaf: str) -> str:
+    most = f"case when contains({leaf}, '[') then {_MOST_BYTES_OF_ARRAYS} else {_MOST_BYTES_OF_FREE_JSON} end"
+    return (
+        f"starts_with({leaf}, '{{') and not contains(substring({leaf}, 2), '{{') and strlen({leaf}) < {most}"
+        f" and not regexp_matches({leaf}, '{_NO_NUMBER}')"
+        f" and list_unique(json_keys({leaf})) = len(json_keys({leaf}))"
+    )
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
