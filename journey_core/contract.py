@@ -33,6 +33,7 @@ UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 RECORDS = pa.schema(
     [
         ("topic", pa.string()),
+        ("generation", pa.int32()),  # how often the topic was replaced by another of its name: offsets begin anew then
         ("partition", pa.int32()),
         ("offset", pa.int64()),
         ("kafka_timestamp", UTC_MICROSECONDS),
@@ -41,7 +42,7 @@ RECORDS = pa.schema(
     ]
 )
 
-_COORDINATES = [(name, RECORDS.field(name).type) for name in ("topic", "partition", "offset", "kafka_timestamp")]
+_COORDINATES = [(name, RECORDS.field(name).type) for name in RECORDS.names[:5]]
 _EVENT_COLUMNS = [
     ("event_id", pa.string()),
     ("event_type", pa.string()),
@@ -324,6 +325,7 @@ def records_of(values: Iterable[bytes | None], *, topic: str | None = None) -> p
     return pa.table(
         {
             "topic": pa.array([topic] * len(listed), pa.string()),
+            "generation": pa.array([0] * len(listed), pa.int32()),
             "partition": pa.array([0] * len(listed), pa.int32()),
             "offset": pa.array(range(len(listed)), pa.int64()),
             "kafka_timestamp": pa.nulls(len(listed), UTC_MICROSECONDS),

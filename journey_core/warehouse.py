@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.lake import LANDING_GAPS
 from journey_core.models import Model, compiled_models, fingerprint, in_build_order, shipped_models
 from journey_core.taxonomy import Taxonomy
 
@@ -30,6 +31,7 @@ class Source:
     identity: str
     events: list[str] | pa.Table
     rejected_events: list[str] | pa.Table
+    landing_gaps: list[str] | pa.Table = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _create_sources(
     for name, rows, schema in (
         ("events", source.events, EVENTS),
         ("rejected_events", source.rejected_events, REJECTED_EVENTS),
+        ("landing_gaps", source.landing_gaps, LANDING_GAPS),
     ):
         if isinstance(rows, list) and rows:
             # Files of older schemas lack the newer columns: by name, with nulls.
@@ -202,14 +205,16 @@ def _offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """`<topic>/<partition>` → the first offset that this build has not seen."""
     rows = connection.execute(
         """
-        select topic || '/' || partition, max("offset") + 1
+        select
+            topic || case when generation > 0 then '~' || generation else '' end || '/' || partition,
+            max("offset") + 1
         from (
-            select topic, partition, "offset" from lake.events
+            select topic, generation, partition, "offset" from lake.events
             union all
-            select topic, partition, "offset" from lake.rejected_events
+            select topic, generation, partition, "offset" from lake.rejected_events
         ) as landed
-        group by topic, partition
-        order by topic, partition
+        group by topic, generation, partition
+        order by topic, generation, partition
         """
     ).fetchall()
     return dict(rows)

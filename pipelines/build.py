@@ -36,7 +36,12 @@ def build(
 
 def _lake(settings: Settings) -> Source:
     snapshot = Lake(settings.lake).snapshot()
-    return Source(snapshot.identity(), snapshot.files("events"), snapshot.files("rejected_events"))
+    return Source(
+        snapshot.identity(),
+        snapshot.files("events"),
+        snapshot.files("rejected_events"),
+        snapshot.files("landing_gaps"),
+    )
 
 
 def _file(path: Path, settings: Settings) -> Source:

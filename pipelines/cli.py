@@ -25,13 +25,16 @@ from pipelines import broker as local_broker
 from pipelines.build import build as build_tables
 from pipelines.check import check as check_tables
 from pipelines.check import require_passed
+from pipelines.compact import compact as compact_lake
 from pipelines.demo import run_demo
 from pipelines.land import land as land_events
 from pipelines.produce import send, write_jsonl
 from pipelines.progress import Progress
 from pipelines.publish import publish as publish_tables
+from pipelines.replay import replay_rejected as replay
 from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
+from pipelines.status import status as lake_status
 from pipelines.tables import plain, rows_as_json, rows_as_text
 
 app = typer.Typer(
@@ -132,6 +135,11 @@ def produce(
 @app.command()
 def land(
     max_events: Annotated[int | None, typer.Option(min=1, help="Land at most so many records.")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Only this topic; may be given several times.")] = None,
+    accept_gap: Annotated[
+        bool,
+        typer.Option("--accept-gap", help="Go on behind records that Kafka has lost; lake.landing_gaps keeps account."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Land Kafka's events in the lake, up to the end offsets seen at the start.
@@ -139,8 +147,41 @@ def land(
     Example: journey land --max-events 100000
     """
     with _shown() as progress:
-        landed = land_events(Settings(), max_events=max_events, progress=progress)
+        landed = land_events(Settings(), topics=topic, max_events=max_events, accept_gap=accept_gap, progress=progress)
     _say(landed, as_json)
+
+
+@app.command()
+def status(
+    max_lag: Annotated[int | None, typer.Option(min=0, help="Offsets that a partition may be behind.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how far the lake is behind Kafka, per partition. Exit 1 if more than --max-lag, or JOURNEY_MAX_LAG.
+
+    Example: journey status --max-lag 100000
+    """
+    found = lake_status(Settings(), max_lag=max_lag)
+    _say(found, as_json)
+    if found.is_behind:
+        raise typer.Exit(1)
+
+
+@app.command("replay-rejected")
+def replay_rejected(as_json: Json = False) -> None:
+    """Judge the rejected records again, after the contract has changed; what keeps it now becomes an event."""
+    with _shown() as progress:
+        progress("replaying", 0, None)
+        replayed = replay(Settings())
+    _say(replayed, as_json)
+
+
+@app.command()
+def compact(as_json: Json = False) -> None:
+    """Rewrite the lake's many small files into few large ones, sorted by time; no row changes."""
+    with _shown() as progress:
+        progress("compacting", 0, None)
+        compacted = compact_lake(Settings())
+    _say(compacted, as_json)
 
 
 @app.command()

@@ -1,44 +1,45 @@
 """`journey land`: Kafka → lake.
 
-One run owns pinned offset ranges: from where the lake ends to where Kafka ended when the run began. It assigns and
-seeks; it joins no consumer group, and Kafka's own offsets decide nothing. Rows and offsets commit together (see
-`journey_core/lake.py`), so a run that dies at any instant is repaired by the next one.
+One run owns pinned offset ranges: from where the lake ends to where Kafka ended when the run began. It joins no
+consumer group, and Kafka's own offsets decide nothing. Rows and offsets commit together (see `journey_core/lake.py`),
+so a run that dies at any instant is repaired by the next one.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
-import pyarrow as pa
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
-
-from journey_core.contract import RECORDS, judge
+from journey_core.contract import Judged, judge
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
-from journey_core.lake import Lake, Partition
+from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot
 from journey_core.release import current_release
+from pipelines.fetch import Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
-# A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
-LAST_MILLISECOND = 253_402_300_799_999
 EVENT_TOPIC = re.compile(r"events\.[a-z0-9_]+\.v\d+")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Landed:
-    """What one run landed. `records` = `accepted` + `rejected`; duplicates are found by the build, over all history."""
+    """What one run landed. `records` = `accepted` + `rejected`; duplicates are found by the build, over all history.
 
-    records: int
-    accepted: int
-    rejected: int
-    topics: tuple[str, ...]
+    `notes` says what else happened: a gap that was accepted, another lander that was faster.
+    """
+
+    records: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    topics: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
@@ -46,17 +47,19 @@ class Landed:
             self.accepted + other.accepted,
             self.rejected + other.rejected,
             self.topics + other.topics,
+            self.notes + other.notes,
         )
 
     def __str__(self) -> str:
         source = self.topics[0] if len(self.topics) == 1 else f"{len(self.topics)} topics"
-        return f"landed {self.records:,} records from {source}: {self.accepted:,} accepted, {self.rejected:,} rejected"
+        line = f"landed {self.records:,} records from {source}: {self.accepted:,} accepted, {self.rejected:,} rejected"
+        return "\n".join([line, *self.notes])
 
 
 def list_topics(settings: Settings) -> list[str]:
     """The cluster's event topics (`events.<channel>.v<n>`), sorted."""
-    with _consumer(settings) as consumer:
-        return sorted(topic for topic in consumer.topics() if EVENT_TOPIC.fullmatch(topic))
+    with connect(settings) as client:
+        return event_topics(client)
 
 
 def has_news(settings: Settings) -> bool:
@@ -73,159 +76,169 @@ def land(
     *,
     topics: Sequence[str] | None = None,
     max_events: int | None = None,
+    accept_gap: bool = False,
     progress: Progress = silent,
 ) -> Landed:
     """Land every event topic (or just `topics`) up to the end offsets seen at the start.
 
     `max_events` bounds the records of this run; the rest waits for the next one. Raises BrokerError where Kafka does
     not answer, LandingGapError where it no longer holds what the lake still needs, StorageError where the disk refuses.
+    With `accept_gap` such a loss is written down in `lake.landing_gaps` instead, and landing goes on behind it.
     Where another lander was faster nothing is doubled, and this run counts only what it landed itself.
     """
-    landed = Landed(0, 0, 0, ())
-    for topic in list_topics(settings) if topics is None else topics:
-        left = None if max_events is None else max_events - landed.records
-        if left == 0:
-            break
-        try:
-            landed += _land_topic(topic, settings, left, progress)
-        except SupersededError as superseded:
-            # Another lander has these rows in the lake: that is an answer, not a failure, and the other topics go on.
-            progress(str(superseded), 0, None)
-            landed += Landed(0, 0, 0, (topic,))
+    landed = Landed()
+    with connect(settings) as client:
+        for topic in event_topics(client) if topics is None else topics:
+            left = None if max_events is None else max_events - landed.records
+            if left == 0:
+                break
+            for part in _land_topic(topic, client, settings, left, accept_gap, progress):
+                landed += part
+            landed += Landed(topics=(topic,))
     return landed
 
 
-def _land_topic(topic: str, settings: Settings, max_events: int | None, progress: Progress) -> Landed:
+def event_topics(client: Client) -> list[str]:
+    """The names of the event topics that a connected client sees, sorted."""
+    return sorted(topic for topic in client.topics() if EVENT_TOPIC.fullmatch(topic))
+
+
+def _land_topic(
+    name: str, client: Client, settings: Settings, max_events: int | None, accept_gap: bool, progress: Progress
+) -> Iterator[Landed]:
+    """One `Landed` per committed batch."""
     lake = Lake(settings.lake)
-    snapshot = lake.snapshot()
-    landed = Landed(0, 0, 0, (topic,))
-    mark = _topic_mark(topic, settings)
-    if snapshot.topic_mark(topic) not in (None, mark):
-        raise LandingGapError(
-            f"{topic}: this is not the topic that the lake has landed before: it was recreated, or this is another "
-            "cluster. Land it into a new JOURNEY_HOME, or restore the cluster; nothing was skipped"
-        )
-    with _consumer(settings) as consumer:
-        partitions = {
-            TopicPartition(topic, number): Partition(topic, number)
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        }
-        ends = consumer.end_offsets(list(partitions))
-        begins = consumer.beginning_offsets(list(partitions))
-        nexts = {
-            kafka: _first_offset(kafka, snapshot.next_offset(partition), begins[kafka], ends[kafka])
-            for kafka, partition in partitions.items()
-        }
-        open_ranges = [kafka for kafka in partitions if nexts[kafka] < ends[kafka]]
-        consumer.assign(open_ranges)
-        for kafka in open_ranges:
-            consumer.seek(kafka, nexts[kafka])
-        total = sum(ends[kafka] - nexts[kafka] for kafka in open_ranges)
-        while open_ranges and (max_events is None or landed.records < max_events):
-            room = settings.land_batch_records
-            if max_events is not None:
-                room = min(room, max_events - landed.records)
-            records, reached = _fetch(consumer, {kafka: ends[kafka] for kafka in open_ranges}, room, settings)
-            judged = judge(records, future_tolerance=settings.future_tolerance)
-            lake.commit(
-                judged, snapshot, {partitions[kafka]: offset for kafka, offset in reached.items()}, {topic: mark}
-            )
-            landed += Landed(records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows, ())
-            progress(f"landing {topic}", landed.records, total)
-            open_ranges = [kafka for kafka in open_ranges if reached[kafka] < ends[kafka]]
-            snapshot = lake.snapshot()
-    return landed
-
-
-def _topic_mark(topic: str, settings: Settings) -> int:
-    """63 bits of the id that Kafka gave the topic when it was created: a recreated topic has another."""
+    topic = client.describe(name)
     try:
-        with KafkaAdminClient(**settings.kafka, bootstrap_timeout_ms=settings.kafka_timeout_ms) as admin:
-            (described,) = admin.describe_topics([topic])
-    except KafkaError as error:
-        raise settings.refused(error) from error
-    return UUID(str(described["topic_id"])).int >> 65
+        for settled in _settled(topic, lake, accept_gap):
+            generation, gaps = settled
+            yield Landed(notes=tuple(f"accepted gap: {gap}" for gap in gaps))
+        partitions = {number: Partition(name, number, generation) for number in topic.ends}
+        snapshot = lake.snapshot()
+        starts = {n: _first_offset(snapshot, partition) for n, partition in partitions.items()}
+        total = sum(topic.ends[number] - start for number, start in starts.items())
+        done = 0
+        fetched = fetch(client, topic, generation, starts, settings, most=max_events)
+        # Three at work at once: one batch is fetched, the one before it judged, the one before that committed.
+        with closing(_ahead(_judged(_ahead(fetched), settings))) as batches:
+            for batch, judged in batches:
+                _commit(batch, judged, lake, snapshot, partitions, topic)
+                snapshot = lake.snapshot()
+                done += batch.records.num_rows
+                progress(f"landing {name}", done, total)
+                yield Landed(batch.records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows)
+        yield _mirror(client, snapshot, partitions)
+    except SupersededError as superseded:
+        # Another lander has these rows in the lake: that is an answer, not a failure, and the other topics go on.
+        yield Landed(notes=(str(superseded),))
 
 
-def _fetch(
-    consumer: KafkaConsumer, ends: dict[TopicPartition, int], room: int, settings: Settings
-) -> tuple[pa.Table, dict[TopicPartition, int]]:
-    """Up to `room` records below `ends`, and the next offset of each partition.
+def _judged(batches: Generator[Batch], settings: Settings) -> Generator[tuple[Batch, Judged]]:
+    with closing(batches):
+        for batch in batches:
+            yield batch, judge(batch.records, future_tolerance=settings.future_tolerance)
 
-    Offsets have holes (transaction markers, compaction): a partition is done when its position has passed the end,
-    never when a count is reached.
+
+def _ahead(items: Generator[Item]) -> Generator[Item]:
+    """The same items, each made by a thread of its own while the one before it is in use."""
+    with closing(items), ThreadPoolExecutor(1) as pool:
+        make = partial(next, items, None)
+        coming = pool.submit(make)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(make)
+            yield item
+
+
+def _commit(
+    batch: Batch,
+    judged: Judged,
+    lake: Lake,
+    snapshot: Snapshot,
+    partitions: Mapping[int, Partition],
+    topic: Topic,
+) -> None:
+    starts = {partitions[number]: offset for number, offset in batch.starts.items()}
+    ends = {partitions[number]: offset for number, offset in batch.ends.items()}
+    generation = next(iter(ends)).generation
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    marks = {f"{topic.name}#id": topic.mark, f"{topic.name}#cluster": topic.cluster}
+    marks |= {f"{topic.name}#generation": generation}
+    marks |= {f"{partition}#landed_at": now for partition, end in ends.items() if end > starts[partition]}
+    lake.commit(judged, snapshot, starts, ends, marks)
+
+
+def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partition]) -> Landed:
+    """Kafka's own offsets follow the lake's, so that lag shows in the usual tools; nothing depends on them."""
+    if not partitions:
+        return Landed()
+    offsets = {number: snapshot.next_offset(partition) for number, partition in partitions.items()}
+    topic = next(iter(partitions.values())).topic
+    try:
+        client.mirror(topic, offsets)
+    except Exception as error:
+        return Landed(notes=(f"Kafka does not take the offsets of {topic}, its tools show an older lag: {error}",))
+    return Landed()
+
+
+def _first_offset(snapshot: Snapshot, partition: Partition) -> int:
+    return max(snapshot.next_offset(partition), snapshot.accepted_until(partition))
+
+
+def _settled(topic: Topic, lake: Lake, accept_gap: bool) -> Iterator[tuple[int, list[Gap]]]:
+    """The topic's generation, last; before it each set of gaps that is written down on the way.
+
+    Raises LandingGapError where records are lost and nobody has consented to go on.
     """
-    batches = []
-    fetched = 0
-    patience = settings.kafka_timeout.total_seconds()
-    moved_at = time.monotonic()
-    reached = {kafka: consumer.position(kafka) for kafka in ends}
-    while fetched < room and any(reached[kafka] < end for kafka, end in ends.items()):
-        polled = consumer.poll(timeout_ms=1000, max_records=room - fetched)
-        for kafka, messages in polled.items():
-            below_end = [message for message in messages if message.offset < ends[kafka]]
-            batches.append(_table(below_end))
-            fetched += len(below_end)
-        before, reached = reached, {kafka: min(consumer.position(kafka), end) for kafka, end in ends.items()}
-        if reached != before:
-            moved_at = time.monotonic()
-        elif time.monotonic() - moved_at > patience:
-            raise settings.refused(TimeoutError(f"nothing fetched for {patience:.0f} seconds"))
-    return pa.concat_tables(batches) if batches else RECORDS.empty_table(), reached
+    while True:
+        snapshot = lake.snapshot()
+        generation = snapshot.generation(topic.name, topic.mark)
+        gaps = _replaced(topic, snapshot, generation) or _deleted(topic, snapshot, generation or 0)
+        yield generation or 0, gaps
+        if not gaps:
+            return
+        if not accept_gap and any(gap.cause != "before_first_landing" for gap in gaps):
+            raise LandingGapError(
+                f"{'; '.join(map(str, gaps))}: {_REMEDY[gaps[0].cause]}. Nothing was skipped. To go on without them, "
+                "and have it written down in lake.landing_gaps: journey land --accept-gap"
+            )
+        is_replaced = gaps[0].cause in ("recreated", "other_cluster", "truncated")
+        lake.accept(gaps, snapshot, {topic.name: topic.mark} if is_replaced else {}, datetime.now(UTC))
 
 
-def _table(messages: Sequence[Any]) -> pa.Table:
-    stamps = [m.timestamp if 0 <= m.timestamp <= LAST_MILLISECOND else None for m in messages]
-    return pa.table(
-        {
-            "topic": pa.array([m.topic for m in messages], pa.string()),
-            "partition": pa.array([m.partition for m in messages], pa.int32()),
-            "offset": pa.array([m.offset for m in messages], pa.int64()),
-            "kafka_timestamp": pa.array(stamps, pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC")),
-            "key": pa.array([m.key for m in messages], pa.binary()),
-            "value": pa.array([m.value for m in messages], pa.binary()),
-        },
-        schema=RECORDS,
-    )
+_REMEDY: dict[Cause, str] = {
+    "before_first_landing": "Kafka had deleted them before the first landing",
+    "retention": "Kafka has deleted them before they were landed. Restore them, or lengthen the retention",
+    "recreated": "the topic was recreated since it was landed last. Restore it, or use a new JOURNEY_HOME",
+    "other_cluster": "this is another cluster than the one landed last. Check JOURNEY_KAFKA_BOOTSTRAP_SERVERS",
+    "truncated": "Kafka ends before what the lake holds: it has lost records. Restore them, or use a new JOURNEY_HOME",
+}
 
 
-def _first_offset(kafka: TopicPartition, landed: int, begin: int, end: int) -> int:
-    """Where to go on: the lake's offset, or where Kafka begins for a partition that was never landed."""
-    where = f"{kafka.topic}/{kafka.partition}"
-    if landed > end:
-        raise LandingGapError(
-            f"{where}: the lake holds offsets up to {landed:,}, Kafka ends at {end:,}: the topic was recreated, or "
-            "this is another cluster. Land it into a new JOURNEY_HOME, or restore the cluster"
-        )
-    if 0 < landed < begin:
-        raise LandingGapError(
-            f"{where}: Kafka has deleted offsets {landed:,} to {begin - 1:,} before they were landed (retention). "
-            "Restore them, or lengthen the retention; nothing was skipped"
-        )
-    return landed or begin
+def _replaced(topic: Topic, snapshot: Snapshot, generation: int | None) -> list[Gap]:
+    """One gap per partition where this is not the topic that was landed, or Kafka has lost what it had."""
+    cause: Cause
+    if generation is None:
+        known = snapshot.mark(topic.name, "cluster")
+        cause = "recreated" if known in (None, topic.cluster) else "other_cluster"
+    else:
+        partitions = [Partition(topic.name, number, generation) for number in topic.ends]
+        if all(snapshot.next_offset(partition) <= topic.ends[partition.number] for partition in partitions):
+            return []
+        cause = "truncated"
+    last = snapshot.last_generation(topic.name)
+    return [
+        Gap(topic.name, last + 1, number, snapshot.next_offset(Partition(topic.name, number, last)), None, cause)
+        for number in sorted(topic.ends)
+    ]
 
 
-@contextmanager
-def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
-    try:
-        consumer = KafkaConsumer(
-            **settings.kafka,
-            bootstrap_timeout_ms=settings.kafka_timeout_ms,
-            isolation_level="read_committed",
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            group_id=None,
-            max_partition_fetch_bytes=16 * 1024 * 1024,
-        )
-    except KafkaError as error:
-        raise settings.refused(error) from error
-    try:
-        yield consumer
-    except OffsetOutOfRangeError as error:
-        raise LandingGapError(
-            f"Kafka deleted records while they were being landed: {error}. Land again to see which"
-        ) from error
-    except KafkaError as error:
-        raise settings.refused(error) from error
-    finally:
-        consumer.close()
+def _deleted(topic: Topic, snapshot: Snapshot, generation: int) -> list[Gap]:
+    """The offsets that Kafka has deleted before they were landed."""
+    gaps = []
+    is_first = snapshot.mark(topic.name, "id") != topic.mark
+    for number, begin in sorted(topic.begins.items()):
+        start = _first_offset(snapshot, Partition(topic.name, number, generation))
+        if start < begin:
+            cause: Cause = "before_first_landing" if is_first else "retention"
+            gaps.append(Gap(topic.name, generation, number, start, begin, cause))
+    return gaps

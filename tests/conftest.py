@@ -16,6 +16,11 @@ from hypothesis import HealthCheck, settings
 from journey_core.contract import judge, records_of
 from journey_core.taxonomy import Taxonomy, load_taxonomy
 from journey_core.warehouse import Build, Source, Warehouse
+from tests.kafka import each_client, kafka, on_kafka, topic
+
+__all__ = ["each_client", "kafka", "on_kafka", "topic"]  # fixtures: one broker for whoever asks
+
+ON_KAFKA = ("integration", "faults")
 
 # A world is built in half a second: `make test-fast` looks at few, `make test` at more.
 LAWS = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
@@ -23,6 +28,17 @@ settings.register_profile("fast", max_examples=3, derandomize=True, **LAWS)
 # In CI the same examples every time; at home new ones, so that what is found there is found by somebody who can look.
 settings.register_profile("default", max_examples=25, derandomize="CI" in os.environ, **LAWS)
 settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="Fault tests at their full size: make test-faults.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if set(ON_KAFKA) & set(item.path.parts):
+            item.add_marker(pytest.mark.integration)
+
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -20,6 +20,7 @@ kept as (
     from landed
     inner join records
         on landed.topic = records.topic
+        and landed.generation = records.generation
         and landed.partition = records.partition
         and landed."offset" = records."offset"
     inner join copies on landed.event_id = copies.event_id

@@ -1,5 +1,5 @@
 -- What became of each landed record that keeps the contract: accepted, a duplicate, or a conflict.
--- Grain: (topic, partition, offset).
+-- Grain: (topic, generation, partition, offset).
 
 with
 
@@ -9,6 +9,7 @@ landed as (select * from lake.events),
 copies as (
     select
         topic,
+        generation,
         partition,
         "offset",
         channel,
@@ -19,13 +20,14 @@ copies as (
     from landed
     window event_copies as (
         partition by event_id
-        order by received_at nulls last, payload_hash, kafka_timestamp nulls last, topic, partition, "offset"
+        order by received_at nulls last, payload_hash, kafka_timestamp nulls last, topic, generation, partition, "offset"
     )
 ),
 
 outcomes as (
     select
         topic,
+        generation,
         partition,
         "offset",
         channel,

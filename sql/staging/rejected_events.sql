@@ -1,5 +1,5 @@
 -- Every record that the contract, or another record of the same event_id, keeps out, and why.
--- Grain: (topic, partition, offset).
+-- Grain: (topic, generation, partition, offset).
 
 with
 
@@ -8,13 +8,31 @@ rejected as (select * from lake.rejected_events),
 landed as (select * from staging.landed_records),
 
 broken as (
-    select topic, partition, "offset", channel, event_id, payload_hash, reason, field, detail
+    select
+        rejected.topic,
+        rejected.generation,
+        rejected.partition,
+        rejected."offset",
+        rejected.channel,
+        rejected.event_id,
+        rejected.payload_hash,
+        rejected.reason,
+        rejected.field,
+        rejected.detail
     from rejected
+    -- A replay moves a record in two commits: between them it lies in both tables, and is accepted.
+    left join landed
+        on rejected.topic = landed.topic
+        and rejected.generation = landed.generation
+        and rejected.partition = landed.partition
+        and rejected."offset" = landed."offset"
+    where landed.topic is null
 ),
 
 conflicting as (
     select
         topic,
+        generation,
         partition,
         "offset",
         channel,

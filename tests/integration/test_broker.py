@@ -9,7 +9,7 @@ import pytest
 from journey_core.errors import BrokerError
 from pipelines import broker
 from pipelines.settings import Settings
-from tests.integration.conftest import two_free_ports
+from tests.kafka import two_free_ports
 
 
 def test_start_is_repeatable_stop_is_clean_and_the_topics_stay(home):

@@ -121,7 +121,7 @@ def _louder(folder: Path) -> Path:
 @pytest.mark.skipif(not LOAN_LOG.exists(), reason="../shared/data/bpic2012_loan.parquet is not here")
 def test_the_loan_log_end_to_end_reproduces_its_published_counts(kafka, home, monkeypatch):
     """262,200 events of a real bank: a cluster's topics, landed, built, checked, published, queried."""
-    from tests.integration.conftest import two_free_ports
+    from tests.kafka import two_free_ports
 
     monkeypatch.setenv("JOURNEY_BROKER_PORT", str(two_free_ports()))
     monkeypatch.setenv("JOURNEY_TAXONOMY", "loan")

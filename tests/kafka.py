@@ -1,4 +1,4 @@
-"""A real Apache Kafka for the whole session, and a home of its own for each test."""
+"""A real Apache Kafka for the whole session, and settings for it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from kafka import KafkaAdminClient
 
 from pipelines import broker
 from pipelines.settings import Settings
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.integration)
 
 
 def two_free_ports() -> int:
@@ -42,6 +36,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     yield settings
     broker.stop(settings)
     assert broker.status(settings).pid is None
+
+
+@pytest.fixture(params=["kafka-python", "confluent"])
+def each_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whatever holds of landing holds with both clients."""
+    monkeypatch.setenv("JOURNEY_KAFKA_CLIENT", request.param)
+    return request.param
 
 
 @pytest.fixture

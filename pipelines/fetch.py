@@ -1,0 +1,352 @@
+"""Kafka's records as Arrow, by either client: `kafka-python`, or `confluent-kafka` (`JOURNEY_KAFKA_CLIENT=confluent`).
+
+Both assign and seek, join no consumer group, read committed records only, and never choose an offset by themselves.
+Neither knows the lake: what to fetch, and what follows from it, is `land.py`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+from zlib import crc32
+
+import pyarrow as pa
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.record import util as kafka_record
+from kafka.structs import OffsetAndMetadata
+
+from journey_core.contract import RECORDS
+from journey_core.errors import BrokerError, LandingGapError
+from pipelines.settings import Settings
+
+# A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
+LAST_MILLISECOND = 253_402_300_799_999
+AT_ONCE = 10_000  # records of one poll
+FETCH_BYTES = 16 * 1024 * 1024  # of one partition; a larger record still comes, alone
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as Kafka describes it now. `mark` and `cluster` tell it from another one of its name (63 bits of ids).
+
+    `begins` and `ends` are partition → first offset held, and the offset after the last committed record.
+    """
+
+    name: str
+    mark: int
+    cluster: int
+    begins: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records (columns of RECORDS), and per partition the offset they were read from and the next one."""
+
+    records: pa.Table
+    starts: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+_POLLED = ("partition", "offset", "kafka_timestamp", "key", "value")
+
+
+@dataclass
+class Polled:
+    """What one poll gave: columns of records, and the next offset of partitions that moved, holes included."""
+
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _POLLED})
+    positions: dict[int, int] = field(default_factory=dict)
+
+
+class Client(Protocol):
+    """What landing asks of a Kafka client. Every call may raise BrokerError; `poll` LandingGapError too."""
+
+    def topics(self) -> list[str]:
+        """Every topic of the cluster."""
+
+    def describe(self, topic: str) -> Topic:
+        """The topic as it is now."""
+
+    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Read these partitions from these offsets on, and nothing else."""
+
+    def poll(self, most: int) -> Polled:
+        """At most so many records; waits for them a second at most. A partition's records come in order."""
+
+    def mirror(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka how far the lake is, as the group `kafka_group`: a copy for its tools, that nobody reads here."""
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Client]:
+    """The configured client. Raises BrokerError where it is not installed as it should be, or nobody answers."""
+    clients = {"kafka-python": _kafka_python, "confluent": _confluent}
+    with clients[settings.kafka_client](settings) as client:
+        yield client
+
+
+def fetch(
+    client: Client,
+    topic: Topic,
+    generation: int,
+    starts: Mapping[int, int],
+    settings: Settings,
+    *,
+    most: int | None = None,
+) -> Generator[Batch]:
+    """Everything from `starts` up to the topic's ends (at most `most` records), in batches that memory can hold.
+
+    Offsets have holes (transaction markers, compaction): a partition is done when its position has passed the end,
+    never when a count is reached. A broker that goes away is waited for, `land_patience` long; then BrokerError.
+    """
+    left = {number: start for number, start in starts.items() if start < topic.ends[number]}
+    if left:
+        client.start(topic.name, left)
+    while left and most != 0:
+        batch = _batch(client, topic, generation, left, settings, most)
+        yield batch
+        left = {number: end for number, end in batch.ends.items() if end < topic.ends[number]}
+        most = most and most - batch.records.num_rows
+
+
+def _batch(
+    client: Client, topic: Topic, generation: int, starts: Mapping[int, int], settings: Settings, most: int | None
+) -> Batch:
+    room = settings.land_batch_records if most is None else min(most, settings.land_batch_records)
+    patience = settings.land_patience.total_seconds()
+    reached = dict(starts)
+    parts: list[pa.Table] = []
+    size = 0
+    moved_at = time.monotonic()
+    while room and size < settings.land_batch_bytes and any(reached[n] < topic.ends[n] for n in reached):
+        polled = client.poll(min(AT_ONCE, room))
+        if polled.columns["offset"]:
+            part = _below(_table(polled, topic.name, generation), topic.ends)
+            parts.append(part)
+            room -= part.num_rows
+            size += part["value"].nbytes
+        ahead = {n: min(at, topic.ends[n]) for n, at in polled.positions.items() if n in reached and at > reached[n]}
+        reached |= ahead
+        if ahead:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > patience:
+            raise settings.refused(TimeoutError(f"nothing fetched for {patience:.0f} seconds"))
+    return Batch(pa.concat_tables(parts) if parts else RECORDS.empty_table(), dict(starts), reached)
+
+
+def _table(polled: Polled, topic: str, generation: int) -> pa.Table:
+    columns = polled.columns
+    count = len(columns["offset"])
+    stamps = [stamp if 0 <= stamp <= LAST_MILLISECOND else None for stamp in columns["kafka_timestamp"]]
+    return pa.table(
+        {
+            "topic": pa.repeat(pa.scalar(topic, pa.string()), count),
+            "generation": pa.repeat(pa.scalar(generation, pa.int32()), count),
+            "partition": pa.array(columns["partition"], pa.int32()),
+            "offset": pa.array(columns["offset"], pa.int64()),
+            "kafka_timestamp": pa.array(stamps, pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC")),
+            "key": pa.array(columns["key"], pa.binary()),
+            "value": pa.array(columns["value"], pa.binary()),
+        },
+        schema=RECORDS,
+    )
+
+
+def _below(part: pa.Table, ends: Mapping[int, int]) -> pa.Table:
+    """Without what arrived after the run began: that is the next run's."""
+    keep = pa.compute.scalar(False)
+    for number, end in ends.items():
+        keep = keep | ((pa.compute.field("partition") == number) & (pa.compute.field("offset") < end))
+    return part.filter(keep)
+
+
+@contextmanager
+def _kafka_python(settings: Settings) -> Iterator[Client]:
+    if kafka_record.crc32c_c is None:
+        raise BrokerError(
+            "kafka-python without its C checksum reads a seventh as fast. Run: pip install 'kafka-python[crc32c]', or "
+            "set JOURNEY_KAFKA_CLIENT=confluent (pip install 'journey-pipeline[confluent]')"
+        )
+    with _kafka_errors(settings):
+        timeout = {"bootstrap_timeout_ms": settings.kafka_timeout_ms}
+        consumer = KafkaConsumer(
+            **settings.kafka,
+            **timeout,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            group_id=None,
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
+        with closing(consumer), closing(KafkaAdminClient(**settings.kafka, **timeout)) as admin:
+            yield _KafkaPython(consumer, admin, settings.kafka_group)
+
+
+@contextmanager
+def _kafka_errors(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OffsetOutOfRangeError as error:
+        raise _deleted_meanwhile(error) from error
+    except KafkaError as error:
+        raise settings.refused(error) from error
+
+
+def _deleted_meanwhile(error: object) -> LandingGapError:
+    return LandingGapError(f"Kafka deleted records while they were being landed: {error}. Land again to see which")
+
+
+class _KafkaPython:
+    def __init__(self, consumer: KafkaConsumer, admin: KafkaAdminClient, group: str) -> None:
+        self._consumer = consumer
+        self._admin = admin
+        self._group = group
+
+    def topics(self) -> list[str]:
+        return list(self._consumer.topics())
+
+    def describe(self, topic: str) -> Topic:
+        (described,) = self._admin.describe_topics([topic])
+        numbers = sorted(partition["partition_index"] for partition in described["partitions"])
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        return Topic(
+            topic,
+            UUID(str(described["topic_id"])).int >> 65,
+            _mark(self._admin.describe_cluster()["cluster_id"]),
+            {kafka.partition: offset for kafka, offset in self._consumer.beginning_offsets(partitions).items()},
+            {kafka.partition: offset for kafka, offset in self._consumer.end_offsets(partitions).items()},
+        )
+
+    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
+        self._consumer.assign([TopicPartition(topic, number) for number in offsets])
+        for number, offset in offsets.items():
+            self._consumer.seek(TopicPartition(topic, number), offset)
+
+    def poll(self, most: int) -> Polled:
+        polled = Polled()
+        columns = polled.columns
+        for kafka, messages in self._consumer.poll(timeout_ms=1000, max_records=most).items():
+            columns["partition"] += [kafka.partition] * len(messages)
+            columns["offset"] += [message.offset for message in messages]
+            columns["kafka_timestamp"] += [message.timestamp for message in messages]
+            columns["key"] += [message.key for message in messages]
+            columns["value"] += [message.value for message in messages]
+        polled.positions = {kafka.partition: self._consumer.position(kafka) for kafka in self._consumer.assignment()}
+        return polled
+
+    def mirror(self, topic: str, offsets: Mapping[int, int]) -> None:
+        self._admin.alter_group_offsets(
+            self._group,
+            {TopicPartition(topic, number): OffsetAndMetadata(offset, "", -1) for number, offset in offsets.items()},
+        )
+
+
+def _mark(text: str) -> int:
+    return crc32(text.encode())
+
+
+@contextmanager
+def _confluent(settings: Settings) -> Iterator[Client]:
+    try:
+        import confluent_kafka  # noqa: PLC0415 - an extra: who does not ask for it need not have it
+        from confluent_kafka import admin as confluent_admin  # noqa: PLC0415
+    except ImportError as error:
+        raise BrokerError(
+            "JOURNEY_KAFKA_CLIENT=confluent needs confluent-kafka. Run: pip install 'journey-pipeline[confluent]', or "
+            "unset it to use kafka-python"
+        ) from error
+    try:
+        admin = confluent_admin.AdminClient(settings.librdkafka)
+        consumer = confluent_kafka.Consumer(
+            {
+                **settings.librdkafka,
+                "group.id": settings.kafka_group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "check.crcs": True,
+                # It tells how far a partition is read where nothing but holes is left.
+                "enable.partition.eof": True,
+                "fetch.message.max.bytes": 1024 * 1024,
+                "queued.max.messages.kbytes": 32 * 1024,
+                "fetch.queue.backoff.ms": 10,  # its default of a second makes it stand still half of the time
+            }
+        )
+        with closing(consumer):
+            yield _Confluent(confluent_kafka, confluent_admin, consumer, admin, settings)
+    except confluent_kafka.KafkaException as error:
+        code = error.args[0]
+        if code.code() == confluent_kafka.KafkaError.OFFSET_OUT_OF_RANGE:
+            raise _deleted_meanwhile(code.str()) from error
+        raise settings.refused(TimeoutError(code.str()) if code.retriable() or _is_away(code) else error) from error
+
+
+def _is_away(code: Any) -> bool:
+    return code.name() in {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"}
+
+
+class _Confluent:
+    def __init__(self, kafka: Any, kafka_admin: Any, consumer: Any, admin: Any, settings: Settings) -> None:
+        self._kafka = kafka
+        self._kafka_admin = kafka_admin
+        self._consumer = consumer
+        self._admin = admin
+        self._group = settings.kafka_group
+        self._timeout = settings.kafka_timeout.total_seconds()
+
+    def topics(self) -> list[str]:
+        return list(self._admin.list_topics(timeout=self._timeout).topics)
+
+    def describe(self, topic: str) -> Topic:
+        within = {"request_timeout": self._timeout}
+        described = self._admin.describe_topics(self._kafka.TopicCollection([topic]), **within)[topic].result()
+        high, low = described.topic_id.get_most_significant_bits(), described.topic_id.get_least_significant_bits()
+        cluster = self._admin.describe_cluster(**within).result().cluster_id
+        ranges = []
+        for spec in (self._kafka_admin.OffsetSpec.earliest(), self._kafka_admin.OffsetSpec.latest()):
+            asked = {self._kafka.TopicPartition(topic, partition.id): spec for partition in described.partitions}
+            listed = self._admin.list_offsets(
+                asked, isolation_level=self._kafka.IsolationLevel.READ_COMMITTED, **within
+            )
+            ranges.append({kafka.partition: future.result().offset for kafka, future in listed.items()})
+        mark = ((high & (2**64 - 1)) << 64 | (low & (2**64 - 1))) >> 65
+        return Topic(topic, mark, _mark(cluster), *ranges)
+
+    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
+        self._consumer.assign([self._kafka.TopicPartition(topic, *pair) for pair in offsets.items()])
+
+    def poll(self, most: int) -> Polled:
+        polled = Polled()
+        columns = polled.columns
+        messages = self._consumer.consume(most, timeout=1.0)
+        good = [message for message in messages if message.error() is None]
+        columns["partition"] = [message.partition() for message in good]
+        columns["offset"] = [message.offset() for message in good]
+        columns["kafka_timestamp"] = [message.timestamp()[1] for message in good]
+        columns["key"] = [message.key() for message in good]
+        columns["value"] = [message.value() for message in good]
+        polled.positions = {n: at + 1 for n, at in zip(columns["partition"], columns["offset"], strict=True)}
+        if len(good) < len(messages):
+            self._look_at(messages, polled)
+        return polled
+
+    def _look_at(self, messages: Sequence[Any], polled: Polled) -> None:
+        for message in messages:
+            error = message.error()
+            if error is None:
+                continue
+            if error.code() == self._kafka.KafkaError._PARTITION_EOF:
+                polled.positions[message.partition()] = message.offset()
+            elif not error.retriable() and not _is_away(error):
+                raise self._kafka.KafkaException(error)
+
+    def mirror(self, topic: str, offsets: Mapping[int, int]) -> None:
+        pairs = [self._kafka.TopicPartition(topic, *pair) for pair in offsets.items()]
+        self._consumer.commit(offsets=pairs, asynchronous=False)
