@@ -151,7 +151,7 @@ class Snapshot:
     def counts(self) -> dict[tuple[str, int, int], tuple[int, int]]:
         """(topic, generation, partition) → how many records are accepted, and how many rejected."""
         parts = [
-            f"select topic, generation, partition, {int(name == 'events')} as accepted from read_parquet({files})"
+            f"select topic, generation, partition, {int(name == 'events')} as accepted from read_parquet({files}, union_by_name = true)"
             for name in LANDED
             if (files := self.files(name))
         ]
@@ -301,6 +301,8 @@ class Lake:
                     table,
                     rows,
                     mode="append",
+                    # A lake of an older version gets the columns that have come since; its old files stay as they are.
+                    schema_mode=None if len(table.schema().fields) == rows.num_columns else "merge",
                     writer_properties=_WRITER,
                     commit_properties=CommitProperties(app_transactions=transactions),
                 )

@@ -25,7 +25,8 @@ from pipelines import cli, fetch, land
 
 WATCHED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (contract, lake, fetch, land)}
 PROCESSES = multiprocessing.get_context("forkserver")
-# Imported once: a fork of it lands at once. No thread runs in it yet.
+# Imported once: a fork of it lands at once. No thread runs in it yet. (Python 3.11 does not hand it our path.)
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
 PROCESSES.set_forkserver_preload(["tests.faults.lander"])
 
 

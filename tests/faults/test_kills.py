@@ -5,19 +5,22 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import time
 
 import pytest
 
+from journey_core.lake import Lake, Partition
 from pipelines.land import land
 from pipelines.produce import create_topics
 from pipelines.settings import Settings
 from tests.faults import lander
 from tests.faults.oracle import values
 
-pytestmark = pytest.mark.usefixtures("each_client")
+pytestmark = [pytest.mark.usefixtures("each_client"), pytest.mark.timeout(3600)]
 
-# Where the lake is written and the offsets are decided: these are tried in every run, the rest in part.
-HEART = ("lake.Lake.commit", "lake.Lake._append", "lake._sync", "land._commit", "land._mirror", "land._land_topic")
+# Where the lake is written and the offsets are decided: these points are tried in every run, of the others a part.
+HEART = ("lake.Lake.commit", "lake.Lake._append", "lake._sync", "land._commit", "land._land_topic")
+BYTES = (0, 1, 200, 900, 1500, 3000, 6000, 9000, 12_000)
 
 
 def environment(settings: Settings, **more: object) -> dict[str, str]:
@@ -38,20 +41,129 @@ def landed_topic(on_kafka, topic, oracle):
     return topic
 
 
-def test_a_kill_at_every_point_is_repaired(on_kafka, landed_topic, oracle, tmp_path, full):
-    settings = fresh(on_kafka, "survey")
-    points = lander.survey(environment(settings), tmp_path / "out", landed_topic)
-    oracle.compare("survey", settings=settings)
-    assert len(points) >= 40, points
-    chosen = [p for p in points if full or p.startswith(HEART)] + ([] if full else sorted(points)[::4])
+@pytest.fixture
+def points(on_kafka, landed_topic, tmp_path):
+    """Every point that a run passes. The second run counts: the first one ever meets a broker that is not warm yet."""
+    lander.run(environment(fresh(on_kafka, "warm")), tmp_path / "out", landed_topic)
+    found = lander.survey(environment(fresh(on_kafka, "survey")), tmp_path / "out", landed_topic)
+    assert len(found) >= 100
+    return found
+
+
+def chosen(points: dict[str, int], settings: Settings, full: bool) -> list[str]:
+    """All points at full size; else those of the heart and some others, 40 at least with the default client."""
+    if full:
+        return list(points)
+    heart = [point for point in points if point.startswith(HEART)]
+    others = [point for point in points if not point.startswith(HEART)][::8]
+    return [*heart, *others] if settings.kafka_client == "kafka-python" else heart[::4]
+
+
+def test_a_kill_at_every_point_is_repaired(on_kafka, landed_topic, points, oracle, tmp_path, full):
     chance = random.Random(7)
-    for number, point in enumerate(dict.fromkeys(chosen)):
+    tried = chosen(points, on_kafka, full)
+    assert len(tried) >= 40 or on_kafka.kafka_client == "confluent"
+    for number, point in enumerate(tried):
         hit = chance.randint(1, points[point])
         settings = fresh(on_kafka, f"p{number}")
         code = lander.run(environment(settings), tmp_path / "out", landed_topic, at=(point, hit), then=signal.SIGKILL)
         where = f"{point}, time {hit} of {points[point]} (seed 7)"
-        assert code == -signal.SIGKILL, f"{where}: not reached: {(tmp_path / 'out').read_text()}"
+        if code == 0:
+            # Whether a wait ends early or late is the broker's: such a point may not come in every run.
+            assert point.startswith("fetch."), f"{where}: not reached: {(tmp_path / 'out').read_text()}"
+        else:
+            assert code == -signal.SIGKILL, where
         land(settings, topics=[landed_topic])
         oracle.compare(where, settings=settings)
         shutil.rmtree(settings.home)
-    print(f"{number + 1} points of {len(points)}, 0 missing, 0 doubled, 0 altered")
+
+
+@pytest.mark.parametrize("largest_file", BYTES)
+def test_a_death_in_the_middle_of_a_write_is_repaired(on_kafka, landed_topic, oracle, tmp_path, largest_file):
+    """The process dies at that byte of the first file that grows so large: Parquet, or the log of Delta."""
+    settings = on_kafka
+    plan = {"largest_file": largest_file, "deadly": True}
+    code = lander.run(environment(settings), tmp_path / "out", landed_topic, **plan)
+    assert code in (-signal.SIGXFSZ, 0), (tmp_path / "out").read_text()
+    assert code == -signal.SIGXFSZ or largest_file > 9000
+    land(settings, topics=[landed_topic])
+    oracle.compare(largest_file)
+
+
+@pytest.mark.parametrize("largest_file", BYTES)
+def test_a_full_disk_is_said_and_loses_nothing(on_kafka, landed_topic, oracle, tmp_path, largest_file):
+    """Each write is refused once a file is that large, as on a disk without room."""
+    code = lander.run(environment(on_kafka), tmp_path / "out", landed_topic, largest_file=largest_file)
+    said = (tmp_path / "out").read_text()
+    if largest_file >= 200:  # below, there is no room for the message either
+        assert (code, "cannot be written" in said) == (2, True) or largest_file > 9000, said
+        assert "Traceback" not in said
+    land(on_kafka, topics=[landed_topic])
+    oracle.compare(largest_file)
+
+
+def test_random_kills_over_a_long_landing(on_kafka, topic, oracle, tmp_path, full):
+    """Each run goes on where the killed one was; one kill in five strikes while the process is starting."""
+    seed = random.SystemRandom().randrange(10**6)
+    kills, records, batch = (200, 1_000_000, 5_000) if full else (12, 20_000, 400)
+    chance = random.Random(seed)
+    create_topics(on_kafka, [topic])
+    oracle.send(topic, values(records, seed, poison=0.01))
+    home = 0
+    for number in range(kills):
+        settings = fresh(on_kafka, str(home))
+        process = lander.start(environment(settings, land_batch_records=batch), tmp_path / "out", topic)
+        time.sleep(chance.uniform(0, 2.0 if chance.random() < 0.8 else 0.3))
+        process.kill() if process.is_running() else None
+        if lander.finish(process) == 0:
+            # All is landed: that home is complete, and the next kills meet a new one.
+            oracle.compare(f"{seed}, kill {number}", settings=settings)
+            shutil.rmtree(settings.home)
+            home += 1
+    settings = fresh(on_kafka, str(home))
+    land(settings, topics=[topic])
+    oracle.compare(seed, settings=settings)
+
+
+def test_one_of_two_landers_wins_and_the_other_says_so(on_kafka, landed_topic, points, oracle, tmp_path, full):
+    """One is stopped (SIGSTOP), the other lands all of it, the first one goes on: wherever it was stopped."""
+    said = []
+    tried = [point for point in chosen(points, on_kafka, full) if not point.startswith(("fetch.", "contract."))]
+    for number, point in enumerate(tried if full else tried[::3]):
+        settings = fresh(on_kafka, f"s{number}")
+        process = lander.start(
+            environment(settings), tmp_path / "out", landed_topic, at=(point, 1), then=signal.SIGSTOP
+        )
+        lander.wait_until(lambda process=process: lander.is_stopped(process) or not process.is_running(), what=point)
+        land(settings, topics=[landed_topic])
+        process.send_signal(signal.SIGCONT)
+        assert lander.finish(process) == 0, f"{point}: {(tmp_path / 'out').read_text()}"
+        said.append((point, (tmp_path / "out").read_text()))
+        oracle.compare(point, settings=settings)
+        shutil.rmtree(settings.home)
+    # Before it has looked at the lake, and after its last commit, there is nothing to be superseded in.
+    superseded = [point for point, words in said if "superseded, nothing is lost" in words]
+    assert any(point.startswith("lake.Lake._append") for point in superseded)
+    assert any(point.startswith("land._commit") for point in superseded)
+    assert not [words for _, words in said if "Traceback" in words]
+
+
+def test_a_killed_lander_leaves_the_offsets_where_the_rows_are(on_kafka, landed_topic, oracle, tmp_path, points):
+    """Offsets never run ahead of rows, whichever table was written."""
+    point = next(point for point in points if point.startswith("lake._sync"))
+    for hit in range(1, 5):
+        settings = fresh(on_kafka, f"o{hit}")
+        lander.run(environment(settings), tmp_path / "out", landed_topic, at=(point, hit), then=signal.SIGKILL)
+        snapshot = Lake(settings.lake).snapshot()
+        rows = dict.fromkeys(("events", "rejected_events"), 0)
+        for (_, _, number), (accepted, rejected) in snapshot.counts().items():
+            held = snapshot.held(Partition(landed_topic, number))
+            rows = {"events": accepted, "rejected_events": rejected}
+            sent = sum(
+                1
+                for _, partition, offset, _ in oracle.acknowledged
+                if partition == number and offset < max(held.values())
+            )
+            assert sum(rows.values()) <= sent
+            if held["events"] == held["rejected_events"]:
+                assert sum(rows.values()) == sent
