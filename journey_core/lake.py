@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.writer import WriterProperties
 from deltalake.writer.properties import ColumnProperties
 
@@ -62,6 +62,8 @@ _WRITER = WriterProperties(
     default_column_properties=ColumnProperties(dictionary_enabled=False),
     column_properties={name: ColumnProperties(dictionary_enabled=True) for name in _REPEATING},
 )
+# Nobody travels in time here: a short log is opened sooner. Offsets lie in its checkpoints.
+_CONFIGURATION = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 1 days"}
 COMPACT_FILE = 128 * 1024 * 1024  # bytes
 _TRIES = 5  # of a rewrite that a landing has overtaken
 
@@ -151,7 +153,7 @@ class Snapshot:
     def counts(self) -> dict[tuple[str, int, int], tuple[int, int]]:
         """(topic, generation, partition) → how many records are accepted, and how many rejected."""
         parts = [
-            f"select topic, generation, partition, {int(name == 'events')} as accepted from read_parquet({files}, union_by_name = true)"
+            f"select topic, generation, partition, {int(name == 'events')} as accepted from read_parquet({files})"
             for name in LANDED
             if (files := self.files(name))
         ]
@@ -201,9 +203,14 @@ class Lake:
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
 
-    def snapshot(self) -> Snapshot:
-        """The newest committed state."""
-        return Snapshot({name: self._table(name, schema) for name, schema in TABLES.items()})
+    def snapshot(self, since: Snapshot | None = None) -> Snapshot:
+        """The newest committed state. Of a snapshot that is no longer needed (`since`) only what is new is read."""
+        if since is None:
+            return Snapshot({name: self._table(name, schema) for name, schema in TABLES.items()})
+        with _storage_errors(self.root):
+            for table in since.tables.values():
+                table.update_incremental()
+        return since
 
     def commit(
         self,
@@ -313,11 +320,13 @@ class Lake:
     def _table(self, name: str, schema: pa.Schema) -> DeltaTable:
         path = self.root / name
         with _storage_errors(self.root):
-            if not DeltaTable.is_deltatable(str(path)):
+            try:
+                return DeltaTable(str(path))
+            except TableNotFoundError:
                 path.mkdir(parents=True, exist_ok=True)
                 # Another lander may create it between our look and our step: then open theirs.
                 with suppress(CommitFailedError):
-                    DeltaTable.create(str(path), schema=schema, mode="ignore")
+                    DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
             return DeltaTable(str(path))
 
 

@@ -123,7 +123,7 @@ def _land_topic(
         with closing(_ahead(_judged(_ahead(fetched), settings))) as batches:
             for batch, judged in batches:
                 _commit(batch, judged, lake, snapshot, partitions, topic)
-                snapshot = lake.snapshot()
+                snapshot = lake.snapshot(snapshot)
                 done += batch.records.num_rows
                 progress(f"landing {name}", done, total)
                 yield Landed(batch.records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows)

@@ -55,8 +55,8 @@ def chosen(points: dict[str, int], settings: Settings, full: bool) -> list[str]:
     if full:
         return list(points)
     heart = [point for point in points if point.startswith(HEART)]
-    others = [point for point in points if not point.startswith(HEART)][::8]
-    return [*heart, *others] if settings.kafka_client == "kafka-python" else heart[::4]
+    others = [point for point in points if not point.startswith(HEART)]
+    return [*heart[::2], *others[::16]] if settings.kafka_client == "kafka-python" else heart[::6]
 
 
 def test_a_kill_at_every_point_is_repaired(on_kafka, landed_topic, points, oracle, tmp_path, full):
