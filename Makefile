@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast check docs lock clean
+.PHONY: help setup demo up down test test-faults bench-landing test-fast check docs lock clean
 
 help: ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,12 @@ down: $(READY) ## Stop it
 
 test: $(READY) ## Run every test, the real broker and the real Airflow included
 	@$(BIN)/pytest --durations=8
+
+test-faults: $(READY) ## Kill, stop, starve and poison the lander at full size, both clients; about an hour
+	@$(BIN)/pytest tests/faults --full --durations=8
+
+bench-landing: $(READY) ## Landing beside its peers and its clients' ceilings, in one run
+	@$(BIN)/python -m benchmarks.landing
 
 test-fast: $(READY) ## Run the unit and property tests: under a minute, no Java
 	@$(BIN)/pytest -n auto -m "not integration" --hypothesis-profile=fast

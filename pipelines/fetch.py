@@ -27,7 +27,7 @@ from pipelines.settings import Settings
 # A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
 LAST_MILLISECOND = 253_402_300_799_999
 AT_ONCE = 10_000  # records of one poll
-FETCH_BYTES = 16 * 1024 * 1024  # of one partition; a larger record still comes, alone
+FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ def _batch(
     while room and size < settings.land_batch_bytes and any(reached[n] < topic.ends[n] for n in reached):
         polled = client.poll(min(AT_ONCE, room))
         if polled.columns["offset"]:
-            part = _below(_table(polled, topic.name, generation), topic.ends)
+            part = _table(polled, topic.name, generation)
+            if any(at > topic.ends[number] for number, at in polled.positions.items()):
+                part = _below(part, topic.ends)
             parts.append(part)
             room -= part.num_rows
             size += part["value"].nbytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import uuid
 from collections.abc import Iterator
@@ -29,7 +30,13 @@ def two_free_ports() -> int:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The settings of a running broker. It is stopped by its process id when the session ends."""
+    """The settings of a running broker. It is stopped by its process id when the session ends.
+
+    `JOURNEY_TEST_KAFKA` names one that runs already: mutants of the lander are tried on their parent's broker.
+    """
+    if servers := os.environ.get("JOURNEY_TEST_KAFKA"):
+        yield Settings(home=tmp_path_factory.mktemp("kafka"), kafka_bootstrap_servers=servers)
+        return
     settings = Settings(home=tmp_path_factory.mktemp("kafka"), broker_port=two_free_ports())
     started = broker.start(settings)
     assert started.running

@@ -1,0 +1,203 @@
+"""Bugs seeded into the lander: the fault suite finds each of them. At full size only: `make test-faults`.
+
+Each mutant is a copy of the tree with one line changed. A mutant that survives is a gap in the suite.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KILLS = "tests/faults/test_kills.py"
+STREAMS = "tests/faults/test_streams.py"
+LANDING = "tests/integration/test_landing.py"
+LAW = "tests/properties/test_columnar_law.py"
+
+#: What is wrong → (file, the line, the line with the bug, the tests that should find it, and which of them).
+MUTANTS = {
+    "offsets are committed before the rows": (
+        "journey_core/lake.py",
+        "                versions = {str(partition): end for partition, end in moved.items()} | dict(marks)\n",
+        "                versions = {str(partition): end for partition, end in moved.items()} | dict(marks)\n"
+        "                self._append(snapshot.tables[name], rows.slice(0, 0), versions)\n",
+        KILLS,
+        "kill_at_every_point",
+    ),
+    "rows are committed without their offsets": (
+        "journey_core/lake.py",
+        "commit_properties=CommitProperties(app_transactions=transactions),",
+        "commit_properties=CommitProperties(),",
+        LANDING,
+        "offsets_and_rows or lands_once",
+    ),
+    "no conflict check": (
+        "journey_core/lake.py",
+        "self._append(snapshot.tables[name], _above(rows, held), versions)",
+        "self._append(DeltaTable(snapshot.tables[name].table_uri), _above(rows, held), versions)",
+        KILLS,
+        "one_of_two_landers",
+    ),
+    "a conflict is swallowed": (
+        "journey_core/lake.py",
+        'raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error',
+        "return",
+        KILLS,
+        "one_of_two_landers",
+    ),
+    "a half commit is not repaired": (
+        "journey_core/lake.py",
+        "return min(self.held(partition).values())",
+        "return max(self.held(partition).values())",
+        KILLS,
+        "kill_at_every_point",
+    ),
+    "a repair doubles what one table holds": (
+        "journey_core/lake.py",
+        "    return rows.filter(keep)\n",
+        "    return rows\n",
+        KILLS,
+        "kill_at_every_point",
+    ),
+    "events commit first and rejects are forgotten": (
+        "journey_core/lake.py",
+        'for name, rows in (("rejected_events", judged.rejected), ("events", judged.accepted)):',
+        'for name, rows in (("events", judged.accepted), ("events", judged.accepted)):',
+        STREAMS,
+        "poison",
+    ),
+    "landing begins at the latest offset": (
+        "pipelines/land.py",
+        "starts = {n: _first_offset(snapshot, partition) for n, partition in partitions.items()}",
+        "starts = {n: topic.ends[n] for n, partition in partitions.items()}",
+        LANDING,
+        "lands_once",
+    ),
+    "an end too early": (
+        "pipelines/fetch.py",
+        "ahead = {n: min(at, topic.ends[n]) for",
+        "ahead = {n: min(at + 1, topic.ends[n]) for",
+        STREAMS,
+        "partitions or duplicates or poison",
+    ),
+    "a bad batch is skipped": (
+        "pipelines/land.py",
+        "        for batch in batches:\n            yield batch, judge(",
+        "        for batch in batches:\n            if b'\\xff' in b''.join(v or b'' for v in batch.records['value'].to_pylist()):\n"
+        "                continue\n            yield batch, judge(",
+        STREAMS,
+        "poison",
+    ),
+    "uncommitted records are read": (
+        "pipelines/fetch.py",
+        'isolation_level="read_committed",',
+        'isolation_level="read_uncommitted",',
+        STREAMS,
+        "transaction",
+    ),
+    "a topic ends where its count does": (
+        "pipelines/fetch.py",
+        "polled.positions = {kafka.partition: self._consumer.position(kafka) for kafka in self._consumer.assignment()}",
+        "polled.positions = {n: at + 1 for n, at in zip(columns['partition'], columns['offset'])}",
+        STREAMS,
+        "transaction",
+    ),
+    "a deleted range is skipped silently": (
+        "pipelines/land.py",
+        "        if start < begin:\n",
+        "        if start > begin:\n",
+        STREAMS,
+        "retention or first_landing",
+    ),
+    "a recreated topic is not noticed": (
+        "pipelines/land.py",
+        "UNUSED",
+        "UNUSED",
+        STREAMS,
+        "recreated",
+    ),
+    "the generation is forgotten": (
+        "pipelines/land.py",
+        "partitions = {number: Partition(name, number, generation) for number in topic.ends}",
+        "partitions = {number: Partition(name, number) for number in topic.ends}",
+        STREAMS,
+        "recreated",
+    ),
+    "a value is cut": (
+        "pipelines/fetch.py",
+        '"value": pa.array(columns["value"], pa.binary()),',
+        '"value": pa.array([v and v[:1000] for v in columns["value"]], pa.binary()),',
+        STREAMS,
+        "poison",
+    ),
+    "a tombstone becomes an empty value": (
+        "pipelines/fetch.py",
+        '"value": pa.array(columns["value"], pa.binary()),',
+        '"value": pa.array([v or b"" for v in columns["value"]], pa.binary()),',
+        STREAMS,
+        "poison",
+    ),
+    "a replay forgets to take records out": (
+        "journey_core/lake.py",
+        '                self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")\n',
+        "",
+        STREAMS,
+        "replayed",
+    ),
+    "the lander keeps its own clock for events": (
+        "pipelines/land.py",
+        "judge(batch.records, future_tolerance=settings.future_tolerance)",
+        "judge(batch.records, future_tolerance=settings.future_tolerance * 1000)",
+        STREAMS,
+        "clocks",
+    ),
+    "the columnar check trusts lengths of numbers": (
+        "journey_core/columnar.py",
+        "or contains(text, {leaf}))",
+        "or true)",
+        LAW,
+        "accept_pydantic or fifty",
+    ),
+    "the columnar check forgets repeated keys": (
+        "journey_core/columnar.py",
+        " and list_unique(json_keys({leaf})) = len(json_keys({leaf}))",
+        "",
+        LAW,
+        "accept_pydantic or fifty",
+    ),
+}
+MUTANTS["a recreated topic is not noticed"] = (
+    "journey_core/lake.py",
+    '        return None if self.mark(topic, "id") is not None else 0\n',
+    "        return 0\n",
+    STREAMS,
+    "recreated",
+)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_seeded_bug_is_found(name, full, tmp_path, kafka):
+    file, right, wrong, tests, which = MUTANTS[name]
+    source = (ROOT / file).read_text()
+    assert source.count(right) == 1, f"{file} no longer has the line that this mutant changes"
+    if not full:
+        return  # that every mutant still applies is checked in every run; what they break, at full size
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".venv", ".git", ".*cache", ".journey", ".hypothesis"))
+    (tree / file).write_text(source.replace(right, wrong))
+    environment = os.environ | {"PYTHONPATH": str(tree), "JOURNEY_TEST_KAFKA": ",".join(kafka.bootstrap_servers)}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    command += ["-k", f"({which}) and not confluent"]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    imported = subprocess.run(
+        [sys.executable, "-c", "import journey_core, pipelines; print(journey_core.__file__, pipelines.__file__)"],
+        cwd=tree, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert imported.stdout.count(str(tree)) == 2, "the mutant was not what ran"
+    assert done.returncode == 1, f"{name}: survived\n{done.stdout[-3000:]}{done.stderr[-1000:]}"
