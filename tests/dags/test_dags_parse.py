@@ -57,3 +57,8 @@ def test_a_task_is_one_call(path):
     for task in tasks:
         body = [node for node in task.body if not isinstance(node, ast.Import | ast.ImportFrom)]
         assert len(body) == 1, task.name
+
+
+def test_the_lake_is_compacted_every_night(dags):
+    assert dags["compact_lake"].schedule == "30 3 * * *"
+    assert dags["compact_lake"].max_active_runs == 1
