@@ -47,8 +47,8 @@ MUTANTS = {
         "journey_core/lake.py",
         'raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error',
         "return",
-        KILLS,
-        "one_of_two_landers",
+        LANDING,
+        "second_lander",
     ),
     "a half commit is not repaired": (
         "journey_core/lake.py",
@@ -82,8 +82,8 @@ MUTANTS = {
         "pipelines/fetch.py",
         "ahead = {n: min(at, topic.ends[n]) for",
         "ahead = {n: min(at + 1, topic.ends[n]) for",
-        STREAMS,
-        "partitions or duplicates or poison",
+        LANDING,
+        "bounded_run",
     ),
     "a bad batch is skipped": (
         "pipelines/land.py",
@@ -115,9 +115,9 @@ MUTANTS = {
         "retention or first_landing",
     ),
     "a recreated topic is not noticed": (
-        "pipelines/land.py",
-        "UNUSED",
-        "UNUSED",
+        "journey_core/lake.py",
+        '        return None if self.mark(topic, "id") is not None else 0\n',
+        "        return 0\n",
         STREAMS,
         "recreated",
     ),
@@ -171,13 +171,6 @@ MUTANTS = {
         "accept_pydantic or fifty",
     ),
 }
-MUTANTS["a recreated topic is not noticed"] = (
-    "journey_core/lake.py",
-    '        return None if self.mark(topic, "id") is not None else 0\n',
-    "        return 0\n",
-    STREAMS,
-    "recreated",
-)
 
 
 @pytest.mark.timeout(900)

@@ -168,7 +168,9 @@ class Producer:
         text = json.dumps(made, separators=separators, ensure_ascii=self.one(True, False))
         if harm == "repeat":
             # The second value may be shorter, longer, or just as long as what a comma, a space or a number saves.
-            key = self.one("event_id", "identifiers", "context", "url", "properties", "customer_id", "x", "geo")
+            key = self.one(
+                "event_id", "identifiers", "context", "url", "customer_id", "x", "geo", "message_id", "location"
+            )
             inside = self.one("{", '"page":{', '"properties":{', '"identifiers":{', '"geo":{')
             text = text.replace(inside, f"{inside}{json.dumps(key)}:{json.dumps(self.anything())},", 1)
         if harm in ("number", "repeat"):
