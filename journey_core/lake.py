@@ -11,6 +11,7 @@ Source of the protocol: Delta Lake, "Transaction Identifiers".
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.writer import WriterProperties
 from deltalake.writer.properties import ColumnProperties
 
-from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
+from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
@@ -87,7 +88,7 @@ class Partition:
 class Gap:
     """Offsets from `from_offset` up to `to_offset` (exclusive; None: nobody can know) that Kafka can no longer give.
 
-    `cause` other than `retention` and `before_first_landing` means that the topic is not the one of `generation - 1`.
+    Of a topic that was replaced (`recreated`, `other_cluster`), `from_offset` is where the one before was left.
     """
 
     topic: str
@@ -122,20 +123,25 @@ class Snapshot:
         """When `partition` was landed last, in milliseconds since 1970; None if it never was."""
         return self._version("events", f"{partition}#landed_at")
 
-    def mark(self, topic: str, kind: Literal["id", "cluster"]) -> int | None:
-        """The mark of the topic, or of its cluster, under which `topic` was landed last; None if it never was."""
-        return self._version("events", f"{topic}#{kind}")
-
     def generation(self, topic: str, mark: int) -> int | None:
-        """The generation of the topic with this mark; None where another one was landed, and nobody has consented."""
-        for table in ("landing_gaps", "events"):
-            if self._version(table, f"{topic}#id") == mark:
-                return self._version(table, f"{topic}#generation") or 0
-        return None if self.mark(topic, "id") is not None else 0
+        """The generation under which the topic with this mark is landed; None if it never was."""
+        return self._version("landing_gaps", f"{topic}#id:{mark}")
 
-    def last_generation(self, topic: str) -> int:
-        """The largest generation of `topic` so far."""
-        return max(self._version(table, f"{topic}#generation") or 0 for table in ("landing_gaps", "events"))
+    def last_generation(self, topic: str) -> int | None:
+        """The largest generation of `topic` so far; None if it was never landed."""
+        return self._version("landing_gaps", f"{topic}#generations")
+
+    def cluster(self, topic: str) -> int | None:
+        """The mark of the cluster from which the last generation of `topic` came."""
+        return self._version("landing_gaps", f"{topic}#cluster")
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions `topic` had when it was landed last."""
+        return self._version("events", f"{topic}#partitions") or 0
+
+    def start(self, partition: Partition) -> int:
+        """Where landing goes on: behind what is landed, and behind what was accepted as lost."""
+        return max(self.next_offset(partition), self.accepted_until(partition))
 
     def accepted_until(self, partition: Partition) -> int:
         """The offset up to which somebody has accepted that records of `partition` are lost."""
@@ -153,7 +159,7 @@ class Snapshot:
     def counts(self) -> dict[tuple[str, int, int], tuple[int, int]]:
         """(topic, generation, partition) → how many records are accepted, and how many rejected."""
         parts = [
-            f"select topic, generation, partition, {int(name == 'events')} as accepted from read_parquet({files})"
+            f"select topic, generation, partition, {int(name == 'events')} as accepted from {rows_of(files)}"
             for name in LANDED
             if (files := self.files(name))
         ]
@@ -222,8 +228,9 @@ class Lake:
     ) -> None:
         """Append a batch that was read from `starts` and move the offsets to `ends`, in one transaction per table.
 
-        `marks` are further numbers that the same transaction keeps (see `Snapshot.mark` and `landed_at`).
-        Rows below an offset that a table holds already are left out: a crash between the two tables is repaired so.
+        `marks` are further numbers that the same transaction keeps (see `landed_at`).
+        What a table holds already is left out: a crash between the two tables is repaired so, even where the contract
+        has changed meanwhile, and a record that one table holds would now belong to the other.
 
         Raises SupersededError where another lander has committed the same partitions, StorageError where the disk
         refuses.
@@ -231,26 +238,37 @@ class Lake:
         for partition, start in starts.items():
             if snapshot.next_offset(partition) > start:
                 raise _superseded([str(partition)])
+        # Before the first append: it moves the table that the snapshot holds.
+        is_repair = any(max(snapshot.held(partition).values()) > start for partition, start in starts.items())
         for name, rows in (("rejected_events", judged.rejected), ("events", judged.accepted)):
             held = {partition: snapshot.held(partition)[name] for partition in ends}
+            missing = rows
+            if is_repair:
+                missing = _not_in(rows, [file for table in LANDED for file in snapshot.files(table)])
             moved = {partition: end for partition, end in ends.items() if end > held[partition]}
-            if moved:
-                versions = {str(partition): end for partition, end in moved.items()} | dict(marks)
-                self._append(snapshot.tables[name], _above(rows, held), versions)
+            if moved or missing.num_rows:
+                # Those that stay where they are, too: two landers that repair the same batch must meet.
+                versions = {str(partition): max(end, held[partition]) for partition, end in ends.items()} | dict(marks)
+                self._append(snapshot.tables[name], missing, versions)
 
-    def accept(self, gaps: Sequence[Gap], snapshot: Snapshot, marks: Mapping[str, int], at: datetime) -> None:
-        """Write down that the records of `gaps` are lost, so that landing goes on behind them.
+    def accept(
+        self,
+        gaps: Sequence[Gap],
+        snapshot: Snapshot,
+        partitions: Mapping[Partition, int],
+        marks: Mapping[str, int],
+        at: datetime,
+    ) -> None:
+        """Take up a topic, or go on behind `gaps`, in one transaction.
 
-        `marks` is topic → the mark of the topic that takes its place from now on. Raises SupersededError where somebody
-        else accepts the same gaps meanwhile, StorageError where the disk refuses.
+        `partitions` is where landing begins; `marks` are the numbers by which the topic is known again (`known_by`).
+        Raises SupersededError where somebody else does so meanwhile, StorageError where the disk refuses.
         """
-        versions = {str(Partition(g.topic, g.partition, g.generation)): g.to_offset or 0 for g in gaps}
-        versions |= {f"{topic}#id": mark for topic, mark in marks.items()}
-        versions |= {f"{gap.topic}#generation": gap.generation for gap in gaps if gap.topic in marks}
+        versions = {str(partition): start for partition, start in partitions.items()} | dict(marks)
         rows = [asdict(gap) | {"accepted_at": at} for gap in gaps]
         self._append(snapshot.tables["landing_gaps"], pa.Table.from_pylist(rows, schema=LANDING_GAPS), versions)
 
-    def replay(self, judge: Callable[[pa.Table], Judged], *, at_once: int = 50_000) -> Replayed:
+    def replay(self, judge: Callable[[pa.Table], Judged], *, at_once: int = 2_000) -> Replayed:
         """Judge every rejected record again; what keeps the contract now moves to `events`, coordinates and all.
 
         First into `events`, then out of `rejected_events`: after a crash between the two a record lies in both, counts
@@ -266,12 +284,12 @@ class Lake:
                 fresh = self.snapshot()
                 # One replay at a time: a second one that read the same records is superseded.
                 turn = {"#replay": fresh.tables["events"].version()}
-                self._append(fresh.tables["events"], _not_in(judged.accepted, fresh), turn)
+                self._append(fresh.tables["events"], _not_in(judged.accepted, fresh.files("events")), turn)
                 self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")
         return Replayed(records, accepted)
 
     def compact(self, *, keep: timedelta) -> Compacted:
-        """Rewrite the tables into files of about 128 MB sorted by `occurred_at`, where they have smaller ones.
+        """Rewrite a table that has several small files into files of about 128 MB sorted by `occurred_at`: all of it.
 
         No row changes. Files that nothing has needed for `keep` are removed: a reader may hold an older snapshot.
         """
@@ -281,7 +299,7 @@ class Lake:
             self._rewrite(_sort_small_files, name)
             table = self.snapshot().tables[name]
             with _storage_errors(self.root):
-                hours = int(keep / timedelta(hours=1))
+                hours = math.ceil(keep / timedelta(hours=1))
                 removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False))
                 table.create_checkpoint()
             after += len(table.file_uris())
@@ -336,49 +354,55 @@ def _superseded(names: Sequence[str]) -> SupersededError:
     )
 
 
-def _above(rows: pa.Table, held: Mapping[Partition, int]) -> pa.Table:
-    """The rows whose offset lies at or above what their partition's table holds: mostly all of them."""
-    if not rows.num_rows or pa.compute.min(rows["offset"]).as_py() >= max(held.values()):
-        return rows
-    keep = pa.compute.scalar(False)
-    for partition, offset in held.items():
-        keep = keep | (
-            (pa.compute.field("topic") == partition.topic)
-            & (pa.compute.field("generation") == partition.generation)
-            & (pa.compute.field("partition") == partition.number)
-            & (pa.compute.field("offset") >= offset)
-        )
-    return rows.filter(keep)
+def known_by(topic: str, mark: int, cluster: int, generation: int, last_generation: int) -> dict[str, int]:
+    """The numbers by which a topic is known again: its id's generation, the largest one, its cluster."""
+    return {
+        f"{topic}#id:{mark}": generation,
+        f"{topic}#generations": max(generation, last_generation),
+        f"{topic}#cluster": cluster,
+    }
+
+
+def rows_of(files: Sequence[str]) -> str:
+    """SQL: the rows of landed files. Files of an older lake lack the newer columns: null, and generation 0."""
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    return (
+        "(select * replace (coalesce(generation, 0)::integer as generation) from ("
+        "select null::integer as generation where false union all by name "
+        f"select * from read_parquet([{listed}], union_by_name = true)))"
+    )
 
 
 def _batches(snapshot: Snapshot, size: int) -> Iterator[pa.Table]:
-    """The rejected records as they came off Kafka, in batches of at most `size`."""
+    """The rejected records as they came off Kafka, in batches of at most `size`; not those that are too large still."""
     columns = ", ".join(f'"{name}"' for name in RECORDS.names)
     for file in snapshot.files("rejected_events"):
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
-            found = connection.sql(f"select {columns} from read_parquet(?)", params=[file])
+            found = connection.sql(
+                f"select {columns} from {rows_of([file])} where coalesce(octet_length(value), 0) <= {LARGEST_EVENT}"
+            )
             for batch in found.to_arrow_reader(size):
                 yield pa.Table.from_batches([batch]).cast(RECORDS)
 
 
-def _not_in(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
-    """The rows that `events` does not hold yet."""
-    files = snapshot.files("events")
-    if not files:
+def _not_in(rows: pa.Table, files: Sequence[str]) -> pa.Table:
+    """The rows whose coordinates are not in these files."""
+    if not files or not rows.num_rows:
         return rows
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("incoming", rows)
         missing = connection.sql(
-            f'from incoming anti join read_parquet({files}) as held using (topic, generation, "partition", "offset")'
+            f'from incoming anti join {rows_of(files)} as held using (topic, generation, "partition", "offset")'
         )
-        return missing.to_arrow_table().cast(EVENTS)
+        return missing.to_arrow_table().select(rows.column_names).cast(rows.schema)
 
 
 def _delete(table: DeltaTable, rows: pa.Table) -> None:
     coordinates = rows.select(["topic", "generation", "partition", "offset"])
-    same = " and ".join(f'held."{name}" = moved."{name}"' for name in coordinates.column_names)
+    same = " and ".join(f'coalesce(held."{name}", 0) = moved."{name}"' for name in coordinates.column_names[1:])
+    same += " and held.topic = moved.topic"
     merge = table.merge(coordinates, same, source_alias="moved", target_alias="held", writer_properties=_WRITER)
     merge.when_matched_delete().execute()
 

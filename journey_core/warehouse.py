@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
-from journey_core.lake import LANDING_GAPS
+from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.models import Model, compiled_models, fingerprint, in_build_order, shipped_models
 from journey_core.taxonomy import Taxonomy
 
@@ -176,9 +176,7 @@ def _create_sources(
         ("landing_gaps", source.landing_gaps, LANDING_GAPS),
     ):
         if isinstance(rows, list) and rows:
-            # Files of older schemas lack the newer columns: by name, with nulls.
-            files = ", ".join("'" + file.replace("'", "''") + "'" for file in rows)
-            connection.execute(f"create view lake.{name} as from read_parquet([{files}], union_by_name = true)")
+            connection.execute(f"create view lake.{name} as from {rows_of(rows)}")
         else:
             _create_table(connection, f"lake.{name}", schema.empty_table() if isinstance(rows, list) else rows)
     for name, table in taxonomy.tables(as_of).items():

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import pyarrow as pa
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError, for_code
 from kafka.record import util as kafka_record
 from kafka.structs import OffsetAndMetadata
 
@@ -27,6 +27,7 @@ from pipelines.settings import Settings
 # A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
 LAST_MILLISECOND = 253_402_300_799_999
 AT_ONCE = 10_000  # records of one poll
+AT_FIRST = 100  # while nobody knows how large they are
 FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
 
@@ -126,16 +127,21 @@ def _batch(
     reached = dict(starts)
     parts: list[pa.Table] = []
     size = 0
+    fits = AT_FIRST
     moved_at = time.monotonic()
     while room and size < settings.land_batch_bytes and any(reached[n] < topic.ends[n] for n in reached):
-        polled = client.poll(min(AT_ONCE, room))
-        if polled.columns["offset"]:
+        polled = client.poll(min(AT_ONCE, room, fits))
+        columns = polled.columns
+        if columns["offset"]:
             part = _table(polled, topic.name, generation)
-            if any(at > topic.ends[number] for number, at in polled.positions.items()):
+            if max(columns["offset"]) >= min(topic.ends[number] for number in set(columns["partition"])):
                 part = _below(part, topic.ends)
             parts.append(part)
             room -= part.num_rows
-            size += part["value"].nbytes
+            size += part["value"].nbytes + part["key"].nbytes
+            # Records of a megabyte come a few at a time, those of a kilobyte by the thousand.
+            average = max(1, (part["value"].nbytes + part["key"].nbytes) // max(1, part.num_rows))
+            fits = max(1, settings.land_batch_bytes // average)
         ahead = {n: min(at, topic.ends[n]) for n, at in polled.positions.items() if n in reached and at > reached[n]}
         reached |= ahead
         if ahead:
@@ -148,7 +154,9 @@ def _batch(
 def _table(polled: Polled, topic: str, generation: int) -> pa.Table:
     columns = polled.columns
     count = len(columns["offset"])
-    stamps = [stamp if 0 <= stamp <= LAST_MILLISECOND else None for stamp in columns["kafka_timestamp"]]
+    stamps = [
+        stamp if stamp is not None and 0 <= stamp <= LAST_MILLISECOND else None for stamp in columns["kafka_timestamp"]
+    ]
     return pa.table(
         {
             "topic": pa.repeat(pa.scalar(topic, pa.string()), count),
@@ -197,7 +205,7 @@ def _kafka_python(settings: Settings) -> Iterator[Client]:
 def _kafka_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except OffsetOutOfRangeError as error:
+    except (OffsetOutOfRangeError, LogTruncationError) as error:
         raise _deleted_meanwhile(error) from error
     except KafkaError as error:
         raise settings.refused(error) from error
@@ -218,6 +226,8 @@ class _KafkaPython:
 
     def describe(self, topic: str) -> Topic:
         (described,) = self._admin.describe_topics([topic])
+        if described["error_code"]:
+            raise for_code(described["error_code"])(topic)
         numbers = sorted(partition["partition_index"] for partition in described["partitions"])
         partitions = [TopicPartition(topic, number) for number in numbers]
         return Topic(
@@ -242,7 +252,9 @@ class _KafkaPython:
             columns["kafka_timestamp"] += [message.timestamp for message in messages]
             columns["key"] += [message.key for message in messages]
             columns["value"] += [message.value for message in messages]
-        polled.positions = {kafka.partition: self._consumer.position(kafka) for kafka in self._consumer.assignment()}
+        for kafka in self._consumer.assignment():
+            if (position := self._consumer.position(kafka, timeout_ms=1000)) is not None:
+                polled.positions[kafka.partition] = position
         return polled
 
     def drain(self, most: int) -> int:
@@ -291,7 +303,7 @@ def _confluent(settings: Settings) -> Iterator[Client]:
             yield _Confluent(confluent_kafka, confluent_admin, consumer, admin, settings)
     except confluent_kafka.KafkaException as error:
         code = error.args[0]
-        if code.code() == confluent_kafka.KafkaError.OFFSET_OUT_OF_RANGE:
+        if code.name() in {"OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET"}:
             raise _deleted_meanwhile(code.str()) from error
         raise settings.refused(TimeoutError(code.str()) if code.retriable() or _is_away(code) else error) from error
 
@@ -351,7 +363,9 @@ class _Confluent:
             if error is None:
                 continue
             if error.code() == self._kafka.KafkaError._PARTITION_EOF:
-                polled.positions[message.partition()] = message.offset()
+                number = message.partition()
+                # A record may follow the end that was reached a moment ago, in the same answer.
+                polled.positions[number] = max(polled.positions.get(number, 0), message.offset())
             elif not error.retriable() and not _is_away(error):
                 raise self._kafka.KafkaException(error)
 

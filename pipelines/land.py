@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from journey_core.contract import Judged, judge
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
-from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot
+from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
 from pipelines.fetch import Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
@@ -108,14 +108,20 @@ def _land_topic(
 ) -> Iterator[Landed]:
     """One `Landed` per committed batch."""
     lake = Lake(settings.lake)
-    topic = client.describe(name)
     try:
-        for settled in _settled(topic, lake, accept_gap):
-            generation, gaps = settled
-            yield Landed(notes=tuple(f"accepted gap: {gap}" for gap in gaps))
+        while True:
+            # In this order: another lander may land meanwhile, and Kafka's ends must not be older than the lake's.
+            snapshot = lake.snapshot()
+            topic = client.describe(name)
+            found = find_gaps(topic, snapshot)
+            if found is None:
+                break
+            _require_consent(found, accept_gap)
+            lake.accept(found.gaps, snapshot, found.starts, found.known_by, datetime.now(UTC))
+            yield Landed(notes=tuple(f"accepted gap: {gap}" for gap in found.gaps))
+        generation = snapshot.generation(name, topic.mark) or 0
         partitions = {number: Partition(name, number, generation) for number in topic.ends}
-        snapshot = lake.snapshot()
-        starts = {n: _first_offset(snapshot, partition) for n, partition in partitions.items()}
+        starts = {number: snapshot.start(partition) for number, partition in partitions.items()}
         total = sum(topic.ends[number] - start for number, start in starts.items())
         done = 0
         fetched = fetch(client, topic, generation, starts, settings, most=max_events)
@@ -159,10 +165,8 @@ def _commit(
 ) -> None:
     starts = {partitions[number]: offset for number, offset in batch.starts.items()}
     ends = {partitions[number]: offset for number, offset in batch.ends.items()}
-    generation = next(iter(ends)).generation
     now = round(datetime.now(UTC).timestamp() * 1000)
-    marks = {f"{topic.name}#id": topic.mark, f"{topic.name}#cluster": topic.cluster}
-    marks |= {f"{topic.name}#generation": generation}
+    marks = {f"{topic.name}#partitions": len(topic.ends)}
     marks |= {f"{partition}#landed_at": now for partition, end in ends.items() if end > starts[partition]}
     lake.commit(judged, snapshot, starts, ends, marks)
 
@@ -171,7 +175,7 @@ def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partiti
     """Kafka's own offsets follow the lake's, so that lag shows in the usual tools; nothing depends on them."""
     if not partitions:
         return Landed()
-    offsets = {number: snapshot.next_offset(partition) for number, partition in partitions.items()}
+    offsets = {number: snapshot.start(partition) for number, partition in partitions.items()}
     topic = next(iter(partitions.values())).topic
     try:
         client.mirror(topic, offsets)
@@ -180,65 +184,81 @@ def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partiti
     return Landed()
 
 
-def _first_offset(snapshot: Snapshot, partition: Partition) -> int:
-    return max(snapshot.next_offset(partition), snapshot.accepted_until(partition))
+@dataclass(frozen=True)
+class Found:
+    """What stands before a landing: gaps, if any; where to begin behind them; the numbers that know the topic again."""
+
+    gaps: tuple[Gap, ...]
+    starts: Mapping[Partition, int]
+    known_by: Mapping[str, int]
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether records are lost that a landing before this one could have had."""
+        return any(gap.cause != "before_first_landing" for gap in self.gaps)
 
 
-def _settled(topic: Topic, lake: Lake, accept_gap: bool) -> Iterator[tuple[int, list[Gap]]]:
-    """The topic's generation, last; before it each set of gaps that is written down on the way.
+def find_gaps(topic: Topic, snapshot: Snapshot) -> Found | None:
+    """What must be written down before `topic` can be landed: it is new, it is another one, or it has lost records.
 
-    Raises LandingGapError where records are lost and nobody has consented to go on.
+    None where nothing must. `topic` has to be described after the snapshot was taken.
     """
-    while True:
-        snapshot = lake.snapshot()
-        generation = snapshot.generation(topic.name, topic.mark)
-        gaps = _replaced(topic, snapshot, generation) or _deleted(topic, snapshot, generation or 0)
-        yield generation or 0, gaps
-        if not gaps:
-            return
-        if not accept_gap and any(gap.cause != "before_first_landing" for gap in gaps):
-            raise LandingGapError(
-                f"{'; '.join(map(str, gaps))}: {_REMEDY[gaps[0].cause]}. Nothing was skipped. To go on without them, "
-                "and have it written down in lake.landing_gaps: journey land --accept-gap"
-            )
-        is_replaced = gaps[0].cause in ("recreated", "other_cluster", "truncated")
-        lake.accept(gaps, snapshot, {topic.name: topic.mark} if is_replaced else {}, datetime.now(UTC))
+    generation = snapshot.generation(topic.name, topic.mark)
+    last = snapshot.last_generation(topic.name)
+    if generation is None:
+        gaps = [] if last is None else _replaced(topic, snapshot, last)
+        generation = 0 if last is None else last + 1
+        gaps += _deleted(topic, snapshot, generation, "before_first_landing")
+        starts = {Partition(topic.name, number, generation): begin for number, begin in topic.begins.items()}
+    else:
+        landed = {number: snapshot.start(Partition(topic.name, number, generation)) for number in topic.ends}
+        if any(landed[number] > end for number, end in topic.ends.items()):
+            # Kafka will use these offsets again: what comes is of the next generation, from where Kafka went back to.
+            generation = (last or 0) + 1
+            gaps = [
+                Gap(topic.name, generation, number, end, landed[number], "truncated")
+                for number, end in sorted(topic.ends.items())
+                if landed[number] > end
+            ]
+            starts = {Partition(topic.name, n, generation): min(landed[n], end) for n, end in topic.ends.items()}
+        else:
+            gaps = _deleted(topic, snapshot, generation, "retention")
+            if not gaps:
+                return None
+            starts = {Partition(gap.topic, gap.partition, generation): topic.begins[gap.partition] for gap in gaps}
+    return Found(tuple(gaps), starts, known_by(topic.name, topic.mark, topic.cluster, generation, last or 0))
+
+
+def _replaced(topic: Topic, snapshot: Snapshot, last: int) -> list[Gap]:
+    """One gap per partition of the topic that was landed before, from where it was left."""
+    cause: Cause = "recreated" if snapshot.cluster(topic.name) == topic.cluster else "other_cluster"
+    before = range(max(snapshot.partitions(topic.name), len(topic.ends)))
+    return [
+        Gap(topic.name, last + 1, number, snapshot.start(Partition(topic.name, number, last)), None, cause)
+        for number in before
+    ]
+
+
+def _deleted(topic: Topic, snapshot: Snapshot, generation: int, cause: Cause) -> list[Gap]:
+    """The offsets that Kafka has deleted before they were landed."""
+    return [
+        Gap(topic.name, generation, number, start, begin, cause)
+        for number, begin in sorted(topic.begins.items())
+        if (start := snapshot.start(Partition(topic.name, number, generation))) < begin
+    ]
+
+
+def _require_consent(found: Found, accept_gap: bool) -> None:
+    if found.needs_consent and not accept_gap:
+        raise LandingGapError(
+            f"{'; '.join(map(str, found.gaps))}: {_REMEDY[found.gaps[0].cause]}. Nothing was skipped. To go on without "
+            "them, and have it written down in lake.landing_gaps: journey land --accept-gap"
+        )
 
 
 _REMEDY: dict[Cause, str] = {
-    "before_first_landing": "Kafka had deleted them before the first landing",
     "retention": "Kafka has deleted them before they were landed. Restore them, or lengthen the retention",
     "recreated": "the topic was recreated since it was landed last. Restore it, or use a new JOURNEY_HOME",
     "other_cluster": "this is another cluster than the one landed last. Check JOURNEY_KAFKA_BOOTSTRAP_SERVERS",
     "truncated": "Kafka ends before what the lake holds: it has lost records. Restore them, or use a new JOURNEY_HOME",
 }
-
-
-def _replaced(topic: Topic, snapshot: Snapshot, generation: int | None) -> list[Gap]:
-    """One gap per partition where this is not the topic that was landed, or Kafka has lost what it had."""
-    cause: Cause
-    if generation is None:
-        known = snapshot.mark(topic.name, "cluster")
-        cause = "recreated" if known in (None, topic.cluster) else "other_cluster"
-    else:
-        partitions = [Partition(topic.name, number, generation) for number in topic.ends]
-        if all(snapshot.next_offset(partition) <= topic.ends[partition.number] for partition in partitions):
-            return []
-        cause = "truncated"
-    last = snapshot.last_generation(topic.name)
-    return [
-        Gap(topic.name, last + 1, number, snapshot.next_offset(Partition(topic.name, number, last)), None, cause)
-        for number in sorted(topic.ends)
-    ]
-
-
-def _deleted(topic: Topic, snapshot: Snapshot, generation: int) -> list[Gap]:
-    """The offsets that Kafka has deleted before they were landed."""
-    gaps = []
-    is_first = snapshot.mark(topic.name, "id") != topic.mark
-    for number, begin in sorted(topic.begins.items()):
-        start = _first_offset(snapshot, Partition(topic.name, number, generation))
-        if start < begin:
-            cause: Cause = "before_first_landing" if is_first else "retention"
-            gaps.append(Gap(topic.name, generation, number, start, begin, cause))
-    return gaps

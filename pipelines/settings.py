@@ -75,7 +75,9 @@ class Settings(BaseSettings):
         timedelta(seconds=60), description="How long a running landing waits for a broker that has gone away."
     )
     lake_keep: Duration = Field(
-        timedelta(days=7), description="How long `journey compact` keeps files that a reader may still hold."
+        timedelta(days=7),
+        ge=timedelta(hours=1),
+        description="How long `journey compact` keeps files that a reader may still hold.",
     )
     max_lag: int | None = Field(
         None, ge=0, description="Offsets that a partition may be behind before `journey status` exits 1. Unset: any."

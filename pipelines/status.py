@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from journey_core.lake import Lake, Partition
 from pipelines.fetch import connect
-from pipelines.land import event_topics
+from pipelines.land import event_topics, find_gaps
 from pipelines.settings import Settings
 
 
@@ -27,15 +27,16 @@ class PartitionStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Every partition of every event topic, and the largest lag that is fine (None: any)."""
+    """Every partition of every event topic, what would stop a landing, and the largest lag that is fine (None: any)."""
 
     partitions: tuple[PartitionStatus, ...]
+    gaps: tuple[str, ...]
     max_lag: int | None
 
     @property
     def is_behind(self) -> bool:
-        """Whether some partition's lag is larger than `max_lag`."""
-        return self.max_lag is not None and any(one.lag > self.max_lag for one in self.partitions)
+        """Whether some partition's lag is larger than `max_lag`, or a landing would stop."""
+        return bool(self.gaps) or (self.max_lag is not None and any(one.lag > self.max_lag for one in self.partitions))
 
     def __str__(self) -> str:
         names = ("topic", "partition", "lake offset", "end offset", "lag", "last landing (UTC)", "rejected")
@@ -50,6 +51,8 @@ class Status:
         ]
         lag = sum(one.lag for one in self.partitions)
         verdict = f"{lag:,} offsets behind in {len(self.partitions)} partitions"
+        if self.gaps:
+            return "\n".join([*table, verdict, *(f"landing would stop: {gap}" for gap in self.gaps)])
         if self.is_behind:
             verdict += f"; more than {self.max_lag:,} in one is too many. Run: journey land"
         return "\n".join([*table, verdict])
@@ -63,14 +66,17 @@ def status(settings: Settings, *, max_lag: int | None = None) -> Status:
     snapshot = Lake(settings.lake).snapshot()
     counts = snapshot.counts()
     found = []
+    gaps: list[str] = []
     with connect(settings) as client:
         for name in event_topics(client):
             topic = client.describe(name)
             generation = snapshot.generation(name, topic.mark)
+            before = find_gaps(topic, snapshot)
+            gaps += map(str, before.gaps if before and before.needs_consent else ())
             for number, end in sorted(topic.ends.items()):
                 # Of a topic that took the place of the landed one, nothing is in the lake.
                 partition = Partition(name, number, -1 if generation is None else generation)
-                offset = snapshot.next_offset(partition)
+                offset = snapshot.start(partition)
                 accepted, rejected = counts.get((name, partition.generation, number), (0, 0))
                 landed_at = snapshot.landed_at(partition)
                 found.append(
@@ -85,7 +91,7 @@ def status(settings: Settings, *, max_lag: int | None = None) -> Status:
                         rejected_share=rejected / (accepted + rejected) if accepted + rejected else None,
                     )
                 )
-    return Status(tuple(found), settings.max_lag if max_lag is None else max_lag)
+    return Status(tuple(found), tuple(gaps), settings.max_lag if max_lag is None else max_lag)
 
 
 def _row(one: PartitionStatus) -> tuple[str, ...]:

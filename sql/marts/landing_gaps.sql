@@ -1,5 +1,5 @@
 -- Offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
--- Grain: (topic, generation, partition, from_offset).
+-- Grain: (topic, generation, partition, cause, from_offset).
 
 with
 

@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from journey_core.contract import judge, records_of
+from journey_core.contract import REJECTED_EVENTS, Judged, judge, records_of
 from journey_core.errors import SupersededError
-from journey_core.lake import Gap, Lake, Partition
+from journey_core.lake import Gap, Lake, Partition, rows_of
 from tests.conftest import event
 
 TOPIC = "events.web.v1"
@@ -34,7 +34,9 @@ def land_small_batches(lake: Lake, batches: int, size: int = 9) -> int:
     step = size + 1
     for number in range(batches):
         at = number * step
-        lake.commit(batch(at, size), lake.snapshot(), {PARTITION: at}, {PARTITION: at + step}, {f"{TOPIC}#id": 5})
+        lake.commit(
+            batch(at, size), lake.snapshot(), {PARTITION: at}, {PARTITION: at + step}, {f"{TOPIC}#partitions": 5}
+        )
     return batches * step
 
 
@@ -56,7 +58,7 @@ def test_compaction_makes_few_sorted_files_and_changes_no_row(tmp_path):
         ).fetchall()
     assert times == sorted(times)
     assert lake.snapshot().next_offset(PARTITION) == end
-    assert lake.snapshot().mark(TOPIC, "id") == 5
+    assert lake.snapshot().partitions(TOPIC) == 5
     again = lake.compact(keep=timedelta(0))
     assert (again.files_after, again.files_removed) == (2, 24), "nothing to rewrite; old files go"
     assert {table: rows(lake, table) for table in before} == before
@@ -120,3 +122,43 @@ def test_a_batch_that_another_has_landed_is_superseded(tmp_path):
 def test_a_gap_says_what_is_lost():
     assert str(Gap(TOPIC, 0, 1, 4_000, 7_000, "retention")) == f"{TOPIC}/1 from offset 4,000 to 6,999 (retention)"
     assert str(Gap(TOPIC, 1, 0, 30, None, "other_cluster")) == f"{TOPIC}/0 from offset 30 on (other cluster)"
+
+
+def test_a_repair_after_the_contract_has_changed_keeps_each_record_once(tmp_path, monkeypatch):
+    """The run died between the tables; what was good then is rejected now, and the other way round."""
+    lake = Lake(tmp_path)
+    was, now = batch(0, 3), batch(0, 3)
+    write = Lake._append
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Lake,
+            "_append",
+            lambda self, table, *rest: write(self, table, *rest) if "rejected" in table.table_uri else None,
+        )
+        lake.commit(was, lake.snapshot(), {PARTITION: 0}, {PARTITION: 4}, {})
+    assert lake.snapshot().held(PARTITION) == {"rejected_events": 4, "events": 0}
+    turned = Judged(now.accepted.slice(1), _as_rejected(now.accepted.slice(0, 1)))
+    lake.commit(turned, lake.snapshot(), {PARTITION: 0}, {PARTITION: 4}, {})
+    assert (len(rows(lake, "events")), len(rows(lake, "rejected_events"))) == (2, 2)
+    assert sum(map(sum, lake.snapshot().counts().values())) == 4
+
+
+def _as_rejected(accepted: pa.Table) -> pa.Table:
+    columns = {
+        name: accepted[name] if name in accepted.column_names else pa.nulls(len(accepted))
+        for name in REJECTED_EVENTS.names
+    }
+    return pa.table(columns).cast(REJECTED_EVENTS)
+
+
+def test_files_without_the_newer_columns_are_read(tmp_path):
+    """A lake of the first version: its rows have no generation, and are of generation 0."""
+    lake = Lake(tmp_path)
+    land_small_batches(lake, 2)
+    with duckdb.connect() as connection:
+        (file, other) = lake.snapshot().files("events")
+        connection.execute(f"copy (select * exclude (generation) from '{file}') to '{tmp_path / 'old.parquet'}'")
+        read = f"from {rows_of([str(tmp_path / 'old.parquet')])}"
+        assert connection.execute(f"select distinct generation {read}").fetchall() == [(0,)]
+        both = f"from {rows_of([str(tmp_path / 'old.parquet'), other])}"
+        assert connection.execute(f"select generation, count(*) {both} group by all").fetchall() == [(0, 18)]

@@ -23,8 +23,8 @@ LAW = "tests/properties/test_columnar_law.py"
 MUTANTS = {
     "offsets are committed before the rows": (
         "journey_core/lake.py",
-        "                versions = {str(partition): end for partition, end in moved.items()} | dict(marks)\n",
-        "                versions = {str(partition): end for partition, end in moved.items()} | dict(marks)\n"
+        "                versions = {str(partition): max(end, held[partition]) for partition, end in ends.items()} | dict(marks)\n",
+        "                versions = {str(partition): max(end, held[partition]) for partition, end in ends.items()} | dict(marks)\n"
         "                self._append(snapshot.tables[name], rows.slice(0, 0), versions)\n",
         KILLS,
         "kill_at_every_point",
@@ -38,8 +38,8 @@ MUTANTS = {
     ),
     "no conflict check": (
         "journey_core/lake.py",
-        "self._append(snapshot.tables[name], _above(rows, held), versions)",
-        "self._append(DeltaTable(snapshot.tables[name].table_uri), _above(rows, held), versions)",
+        "self._append(snapshot.tables[name], missing, versions)",
+        "self._append(DeltaTable(snapshot.tables[name].table_uri), missing, versions)",
         KILLS,
         "one_of_two_landers",
     ),
@@ -59,8 +59,8 @@ MUTANTS = {
     ),
     "a repair doubles what one table holds": (
         "journey_core/lake.py",
-        "    return rows.filter(keep)\n",
-        "    return rows\n",
+        "missing = _not_in(rows, [file for table in LANDED for file in snapshot.files(table)])",
+        "missing = rows",
         KILLS,
         "kill_at_every_point",
     ),
@@ -73,8 +73,8 @@ MUTANTS = {
     ),
     "landing begins at the latest offset": (
         "pipelines/land.py",
-        "starts = {n: _first_offset(snapshot, partition) for n, partition in partitions.items()}",
-        "starts = {n: topic.ends[n] for n, partition in partitions.items()}",
+        "starts = {number: snapshot.start(partition) for number, partition in partitions.items()}",
+        "starts = {number: topic.ends[number] for number in partitions}",
         LANDING,
         "lands_once",
     ),
@@ -102,22 +102,22 @@ MUTANTS = {
     ),
     "a topic ends where its count does": (
         "pipelines/fetch.py",
-        "polled.positions = {kafka.partition: self._consumer.position(kafka) for kafka in self._consumer.assignment()}",
-        "polled.positions = {n: at + 1 for n, at in zip(columns['partition'], columns['offset'])}",
+        "if (position := self._consumer.position(kafka, timeout_ms=1000)) is not None:",
+        "if position := max((o + 1 for p, o in zip(*map(columns.get, ('partition', 'offset'))) if p == kafka.partition), default=0):",
         STREAMS,
         "transaction",
     ),
     "a deleted range is skipped silently": (
         "pipelines/land.py",
-        "        if start < begin:\n",
-        "        if start > begin:\n",
+        "snapshot.start(Partition(topic.name, number, generation))) < begin",
+        "snapshot.start(Partition(topic.name, number, generation))) > begin",
         STREAMS,
         "retention or first_landing",
     ),
     "a recreated topic is not noticed": (
         "journey_core/lake.py",
-        '        return None if self.mark(topic, "id") is not None else 0\n',
-        "        return 0\n",
+        'return self._version("landing_gaps", f"{topic}#id:{mark}")',
+        "return 0",
         STREAMS,
         "recreated",
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -253,6 +255,79 @@ def test_a_recreated_topic_can_take_the_place_of_the_old_one(on_kafka, topic, or
     assert land(on_kafka, topics=[topic]).records == 0
     assert {cause for *_, cause in gaps(on_kafka)} == {"recreated"}
     assert build(on_kafka).rows["marts.touchpoints"] == 80
+
+
+def test_a_log_that_was_cut_goes_on_where_it_was_cut(on_kafka, topic, oracle, monkeypatch):
+    """Kafka has lost the last ten offsets of one partition, and uses them again: the other partition lost nothing."""
+    create_topics(on_kafka, [topic])
+    producer = oracle.producer()
+    for number, value in enumerate(values(60, seed=20)):
+        oracle.put(producer, topic, value, partition=number % 2)
+    producer.flush()
+    land(on_kafka, topics=[topic])
+    with fetch.connect(on_kafka) as client:
+        whole = client.describe(topic)
+    cut = replace(whole, ends={0: 20, 1: 30})
+    found = landing.find_gaps(cut, Lake(on_kafka.lake).snapshot())
+    assert [str(gap) for gap in found.gaps] == [f"{topic}/0 from offset 20 to 29 (truncated)"]
+    assert found.starts == {Partition(topic, 0, 1): 20, Partition(topic, 1, 1): 30}
+    assert found.needs_consent
+
+
+def test_going_back_to_the_first_topic_goes_on_where_it_was_left(on_kafka, topic, oracle):
+    """A wrong address, accepted by mistake: back at the right one, nothing is landed again."""
+    create_topics(on_kafka, [topic])
+    oracle.send(topic, values(30, seed=21))
+    land(on_kafka, topics=[topic])
+    snapshot = Lake(on_kafka.lake).snapshot()
+    with fetch.connect(on_kafka) as client:
+        whole = client.describe(topic)
+    wrong = landing.find_gaps(replace(whole, mark=whole.mark + 1, cluster=1), snapshot)
+    assert {gap.cause for gap in wrong.gaps} == {"other_cluster"}
+    Lake(on_kafka.lake).accept(wrong.gaps, snapshot, wrong.starts, wrong.known_by, datetime.now(UTC))
+    oracle.send(topic, values(10, seed=22, prefix="later"))
+    assert land(on_kafka, topics=[topic]).records == 10
+    oracle.compare(21)
+
+
+def test_a_topic_that_was_empty_when_first_seen_is_known_again(on_kafka, topic, oracle):
+    """Everything had expired before the first landing; then the topic was recreated: none of its records is skipped."""
+    create_topics(on_kafka, [topic])
+    oracle.send(topic, values(20, seed=23))
+    with fetch.connect(on_kafka) as client:
+        ends = client.describe(topic).ends
+    with KafkaAdminClient(**on_kafka.kafka) as admin:
+        admin.delete_records({TopicPartition(topic, number): end for number, end in ends.items()})
+    assert land(on_kafka, topics=[topic]).records == 0
+    with KafkaAdminClient(**on_kafka.kafka) as admin:
+        admin.delete_topics([topic])
+    time.sleep(1)
+    create_topics(on_kafka, [topic])
+    second = Oracle(on_kafka, generation=1)
+    second.send(topic, values(6, seed=24))
+    with pytest.raises(LandingGapError, match="recreated"):
+        land(on_kafka, topics=[topic])
+    assert land(on_kafka, topics=[topic], accept_gap=True).records == 6
+    second.compare(24)
+
+
+def test_a_producer_that_never_stops_is_landed_once(on_kafka, topic, oracle):
+    """Records arrive while a run reads up to its pinned ends: they are the next run's, and land once."""
+    create_topics(on_kafka, [topic])
+    sending = threading.Thread(target=oracle.send, args=(topic, values(30_000, seed=25)))
+    sending.start()
+    runs = 0
+    while sending.is_alive():
+        land(on_kafka, topics=[topic])
+        runs += 1
+    land(on_kafka, topics=[topic])
+    oracle.compare(25)
+    assert runs > 1
+
+
+def test_an_unknown_topic_is_refused(on_kafka):
+    with pytest.raises(BrokerError, match="refuses"):
+        land(on_kafka, topics=["events.nobody.v1"])
 
 
 def test_another_cluster_is_not_mistaken_for_this_one(on_kafka, oracle, tmp_path):
