@@ -43,7 +43,7 @@ def kill(own: Settings) -> None:
 def test_landing_survives_the_broker(mortal, tmp_path, full):
     settings, own = mortal
     oracle = Oracle(settings)
-    oracle.send(TOPIC, values(1_000_000 if full else 400_000, seed=3))
+    oracle.send(TOPIC, values(1_000_000 if full else 250_000, seed=3))
     process = lander.start(environment(settings, land_batch_records=10_000), tmp_path / "out", TOPIC)
 
     def landed() -> int:
@@ -52,7 +52,7 @@ def test_landing_survives_the_broker(mortal, tmp_path, full):
 
     lander.wait_until(lambda: landed() > 0, what="the first commit")
     kill(own)
-    time.sleep(3)
+    time.sleep(2)
     assert process.is_running(), (tmp_path / "out").read_text()
     before = landed()
     assert before < len(oracle.acknowledged), "the broker died too late to matter"
@@ -68,7 +68,7 @@ def test_what_was_acknowledged_before_the_broker_died_lands(mortal, tmp_path):
     settings, own = mortal
     oracle = Oracle(settings)
     producer = oracle.producer()
-    sending = threading.Thread(target=oracle.send, args=(TOPIC, values(150_000, seed=4), producer))
+    sending = threading.Thread(target=oracle.send, args=(TOPIC, values(100_000, seed=4), producer))
     sending.start()
     lander.wait_until(lambda: len(oracle.acknowledged) > 1000, what="the first acknowledgements")
     kill(own)
@@ -76,7 +76,7 @@ def test_what_was_acknowledged_before_the_broker_died_lands(mortal, tmp_path):
     broker.start(own)
     sending.join(120)
     assert not sending.is_alive()
-    assert len(oracle.acknowledged) == 150_000
+    assert len(oracle.acknowledged) == 100_000
     land(settings, topics=[TOPIC])
     # A record may have been written and its acknowledgement lost: idempotence gives it one offset, not two.
     oracle.compare(unknown=True)

@@ -56,7 +56,7 @@ def chosen(points: dict[str, int], settings: Settings, full: bool) -> list[str]:
         return list(points)
     heart = [point for point in points if point.startswith(HEART)]
     others = [point for point in points if not point.startswith(HEART)]
-    return [*heart[::2], *others[::16]] if settings.kafka_client == "kafka-python" else heart[::6]
+    return [*heart[::2], *others[::32]] if settings.kafka_client == "kafka-python" else heart[::6]
 
 
 def test_a_kill_at_every_point_is_repaired(on_kafka, landed_topic, points, oracle, tmp_path, full):
@@ -134,7 +134,7 @@ def test_one_of_two_landers_wins_and_the_other_says_so(on_kafka, landed_topic, p
     """One is stopped (SIGSTOP), the other lands all of it, the first one goes on: wherever it was stopped."""
     said = []
     tried = [point for point in chosen(points, on_kafka, full) if not point.startswith(("fetch.", "contract."))]
-    for number, point in enumerate(tried if full else tried[::3]):
+    for number, point in enumerate(tried if full else tried[::4]):
         settings = fresh(on_kafka, f"s{number}")
         process = lander.start(
             environment(settings), tmp_path / "out", landed_topic, at=(point, 1), then=signal.SIGSTOP
