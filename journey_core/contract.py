@@ -246,6 +246,7 @@ class _Bench:
         self._connection.execute(_KNOWN_INSTANT)
         self._tolerance = future_tolerance // timedelta(microseconds=1)
         self._given: dict[str, _Given] = {}
+        self._is_wary = False  # whether the last batch held text that is no JSON: then the next one may, too
 
     def judge(self, records: pa.Table) -> Judged:
         with self._lock:
@@ -261,12 +262,17 @@ class _Bench:
     def _typed(self, records: pa.Table) -> Iterator[pa.Table]:
         rest = records.append_column("payload_hash", _hashes(records["value"]))
         rest = rest.append_column("text", _texts(records["value"]))
+        if self._is_wary:
+            broken = rest["text"].null_count
+            rest = self._run("where_json", rest)
+            self._is_wary = rest["text"].null_count > broken
         # As they are written, which is enough for most producers; then what is left, written without spaces.
         for statement in ("as_written", "minified"):
             try:
                 certain = self._run(statement, rest)
             except (duckdb.InvalidInputException, UnicodeDecodeError):  # the latter: its message is cut within a letter
                 # Something is no JSON. To ask that of every text costs, so it is asked where it matters.
+                self._is_wary = True
                 rest = self._run("where_json", rest)
                 certain = self._run(statement, rest)
             is_judged = certain["is_judged"]
