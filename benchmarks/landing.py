@@ -49,7 +49,8 @@ def fill(settings: Settings, count: int, poison: float = 0.0, topic: str = TOPIC
         value = one_event(chance, number)
         size += len(value)
         if chance.random() < poison:
-            value = chance.choice((value[:-1], b"", None, value.replace(b'"web"', b'"fax"'), b"\xff" + value))
+            cut = value[: chance.randrange(1, len(value))]
+            value = chance.choice((cut, b"", None, value.replace(b'"web"', b'"fax"'), b"\xff" + value))
         while True:
             try:
                 producer.produce(topic, value, key=b"%d" % (number % 100_000), partition=number % 2)
