@@ -22,6 +22,7 @@ from journey_core.paths import SQL
 
 SCHEMAS_IN_ORDER = ("staging", "intermediate", "marts")
 Severity = Literal["fail", "warn"]
+Unit = Literal["per_event", "per_identifier", "per_customer", "aggregate"]
 
 
 class Column(Document):
@@ -52,7 +53,7 @@ class Contract(Document):
     grain: list[str]
     columns: dict[str, Column] = {}
     checks: list[Check] = []
-    materialize: Annotated[Literal["per_customer", "aggregate"], Field(description="see DESIGN.md decision 5")]
+    materialize: Annotated[Unit, Field(description="what its rows are a function of: docs/decisions/0009")]
 
 
 @dataclass(frozen=True)

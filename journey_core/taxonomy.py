@@ -109,7 +109,7 @@ class Identity(Document):
 
     shared_devices: Literal["device_split", "last_authenticated", "none"] = "device_split"
     limits: dict[Name, Annotated[int, Field(ge=1, le=2**31)]] = {}
-    namespaces: dict[Name, Literal["contact", "device"]] = {}
+    namespaces: dict[Name, Literal["strong", "contact", "device"]] = {}
 
 
 class Step(Document):
@@ -211,6 +211,7 @@ class Taxonomy(Document):
         utc = pa.timestamp("us", tz="UTC")
         classes = {name: kind for kind, names in IDENTIFIER_CLASSES.items() for name in names}
         namespaces = classes | {name: kind for name, kind in self.identity.namespaces.items() if name not in classes}
+        namespaces = dict(sorted(namespaces.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
         funnel_steps = [
             (funnel.funnel, order, step, len(funnel.steps))
             for funnel in self.funnels
@@ -219,12 +220,17 @@ class Taxonomy(Document):
         funnel_segments = [(funnel, segment) for funnel in self.funnels for segment in funnel.segments]
         timeouts = {channel: self.sessions.channel_timeouts.get(channel, self.sessions.timeout) for channel in CHANNELS}
         return {
-            "settings": {
-                "taxonomy": pa.array([self.taxonomy], pa.string()),
+            "request": {
                 "requested_as_of": pa.array([as_of], utc),
+            },
+            "journeys": {
                 "idle_timeout": pa.array([self.journeys.idle_timeout], interval),
                 "post_goal_period": pa.array([self.journeys.post_goal_period], interval),
+            },
+            "sessions": {
                 "session_max_length": pa.array([self.sessions.max_length], interval),
+            },
+            "identity": {
                 "shared_devices": pa.array([self.identity.shared_devices], pa.string()),
             },
             "session_timeouts": {
@@ -234,7 +240,7 @@ class Taxonomy(Document):
             "namespaces": {
                 "namespace": pa.array(list(namespaces), pa.string()),
                 "class": pa.array(list(namespaces.values()), pa.string()),
-                # The smaller, the stronger: the order of the contract, configured namespaces after it.
+                # The smaller, the stronger: by class, then in the contract's order, configured ones last.
                 "strength": pa.array(range(len(namespaces)), pa.int32()),
                 "max_strong_identifiers": pa.array([self.identity.limits.get(name) for name in namespaces], pa.int64()),
             },
@@ -318,7 +324,8 @@ def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
 
 def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
     fixed = {name for names in IDENTIFIER_CLASSES.values() for name in names}
-    known = fixed - set(IDENTIFIER_CLASSES["strong"]) | set(identity.namespaces)
+    strong = {name for name, kind in identity.namespaces.items() if kind == "strong"}
+    known = fixed - set(IDENTIFIER_CLASSES["strong"]) | set(identity.namespaces) - strong
     for namespace in identity.limits:
         if namespace not in known:
             yield ("identity", "limits", namespace), f"no namespace to limit; known: {', '.join(sorted(known))}"

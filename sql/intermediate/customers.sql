@@ -8,7 +8,7 @@ identifiers as (select * from intermediate.identifiers),
 components as (select * from intermediate.identity_components),
 
 members as (
-    select components.component_key, identifiers.*
+    select components.component_key, components.candidate_key, identifiers.*
     from components
     inner join identifiers on components.identifier_key = identifiers.identifier_key
 ),
@@ -16,7 +16,11 @@ members as (
 names as (
     select
         component_key,
-        arg_min(identifier, (first_seen_at, identifier)) filter (where class = 'strong') as strong_identifier,
+        -- An id of another strong namespace says which: two shops' numbers may be equal.
+        arg_min(
+            case when namespace = 'customer_id' then identifier else namespace || ':' || identifier end,
+            (strength, first_seen_at, identifier)
+        ) filter (where class = 'strong') as strong_identifier,
         'anonymous:' || left(sha256(arg_min(json_array(namespace, identifier)::varchar, (namespace, identifier))), 16) as anonymous_name
     from members
     group by component_key
@@ -24,15 +28,7 @@ names as (
 
 named as (
     select
-        members.identifier_key,
-        members.namespace,
-        members.identifier,
-        members.class,
-        members.refusal,
-        members.first_seen_at,
-        members.last_seen_at,
-        members.first_event_id,
-        members.events,
+        members.*,
         coalesce(names.strong_identifier, names.anonymous_name) as customer_id,
         names.strong_identifier is not null as is_known
     from members

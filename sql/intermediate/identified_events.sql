@@ -12,7 +12,7 @@ event_identifiers as (select * from staging.event_identifiers),
 devices as (
     select event_id, arg_min(namespace || ':' || identifier, (strength, namespace)) as device_identifier
     from event_identifiers
-    where class = 'device'
+    where class = 'device' and role = 'named'
     group by event_id
 ),
 

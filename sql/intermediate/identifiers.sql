@@ -1,52 +1,74 @@
 -- Every identifier seen, and whether it may link the others that it is seen with.
--- Grain: (namespace, identifier).
+-- Grain: (identifier_key).
 
 with
 
-event_identifiers as (select * from staging.event_identifiers),
+evidence as (select * from intermediate.identity_evidence),
+
+subjects as (select * from intermediate.identity_subjects),
 
 namespaces as (select * from taxonomy.namespaces),
 
-strong as (
-    select event_id, namespace as strong_namespace, identifier as strong_identifier
-    from event_identifiers
-    where class = 'strong'
-),
-
 seen as (
     select
-        event_identifiers.namespace,
-        event_identifiers.identifier,
-        min(event_identifiers.class) as class,
-        min(event_identifiers.strength) as strength,
-        min(event_identifiers.occurred_at) as first_seen_at,
-        max(event_identifiers.occurred_at) as last_seen_at,
-        arg_min(event_identifiers.event_id, (
-                event_identifiers.occurred_at,
-                event_identifiers.sequence is null,
-                event_identifiers.sequence,
-                event_identifiers.event_id
-            )) as first_event_id,
-        count(distinct event_identifiers.event_id) as events,
-        count(distinct row(strong.strong_namespace, strong.strong_identifier)) filter (
-            where strong.strong_identifier is not null
-        ) as strong_identifiers
-    from event_identifiers
-    left join strong on event_identifiers.event_id = strong.event_id
-    group by event_identifiers.namespace, event_identifiers.identifier
+        identifier_key,
+        any_value(namespace) as namespace,
+        any_value(identifier) as identifier,
+        any_value(class) as class,
+        any_value(strength) as strength,
+        min(place) as first_place,
+        max(place) as last_place,
+        count(*) as events
+    from evidence
+    where not is_void
+    group by identifier_key
+),
+
+-- A removed identifier counts too: it still separates what was its from what is another's.
+strong as (
+    select
+        evidence.event_id,
+        evidence.namespace,
+        evidence.is_void,
+        coalesce(subjects.subject_key, evidence.identifier_key) as subject_key
+    from evidence
+    left join subjects on evidence.identifier_key = subjects.identifier_key
+    where evidence.class = 'strong'
+),
+
+companies as (
+    select
+        evidence.identifier_key,
+        strong.namespace,
+        count(distinct strong.subject_key) as subjects,
+        bool_or(strong.is_void) as has_removed
+    from evidence
+    inner join strong on evidence.event_id = strong.event_id
+    where evidence.class <> 'strong' and not evidence.is_void
+    group by evidence.identifier_key, strong.namespace
+),
+
+-- Two strong ids conflict within one namespace only.
+strong_company as (
+    select identifier_key, max(subjects) as strong_identifiers, bool_or(has_removed) as has_removed
+    from companies
+    group by identifier_key
 ),
 
 judged as (
     select
-        -- A dense number in a fixed order: narrow to join on, and the same whatever the order of arrival.
-        row_number() over (order by seen.strength, seen.namespace, seen.identifier) as identifier_key,
-        seen.*,
+        seen.* exclude (first_place, last_place),
+        seen.first_place.occurred_at as first_seen_at,
+        seen.last_place.occurred_at as last_seen_at,
+        seen.first_place.event_id as first_event_id,
+        coalesce(strong_company.strong_identifiers, 0) as strong_identifiers,
         case
-            when seen.class = 'device' and seen.strong_identifiers >= 2 then 'shared_device'
-            when seen.class <> 'strong' and seen.strong_identifiers > namespaces.max_strong_identifiers
-                then 'limit_exceeded'
+            when seen.class = 'device' and strong_company.strong_identifiers >= 2 then 'shared_device'
+            when strong_company.has_removed then 'removed_identity'
+            when strong_company.strong_identifiers > namespaces.max_strong_identifiers then 'limit_exceeded'
         end as refusal
     from seen
+    left join strong_company on seen.identifier_key = strong_company.identifier_key
     left join namespaces on seen.namespace = namespaces.namespace
 )
 

@@ -9,7 +9,7 @@ touchpoint_stages as (select * from taxonomy.touchpoint_stages),
 
 stages as (select * from taxonomy.stages),
 
-settings as (select * from taxonomy.settings),
+settings as (select * from taxonomy.journeys),
 
 staged as (
     select

@@ -7,7 +7,7 @@ events as (select * from intermediate.identified_events),
 
 timeouts as (select * from taxonomy.session_timeouts),
 
-settings as (select * from taxonomy.settings),
+settings as (select * from taxonomy.sessions),
 
 -- What the company does, nobody's session contains.
 visits as (

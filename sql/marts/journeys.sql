@@ -7,7 +7,7 @@ touchpoints as (select * from marts.touchpoints),
 
 observation as (select * from staging.observation),
 
-settings as (select * from taxonomy.settings),
+settings as (select * from taxonomy.journeys),
 
 summed as (
     select

@@ -1,5 +1,5 @@
--- Who an event names: its identifiers, normalised, without those that name nobody.
--- Grain: (event_id, namespace).
+-- Who an event names, and as what: its identifiers, normalised, without those that name nobody.
+-- Grain: (event_id, role, namespace).
 
 with
 
@@ -8,8 +8,23 @@ events as (select * from staging.events),
 namespaces as (select * from taxonomy.namespaces),
 
 named as (
-    select event_id, occurred_at, sequence, unnest(map_entries(identifiers)) as entry
+    select
+        event_id,
+        occurred_at,
+        sequence,
+        case when event_type = 'identity_removed' then 'removed' else 'named' end as role,
+        unnest(map_entries(identifiers)) as entry
     from events
+    union all
+    -- Who says that two are one person names the other one here.
+    select
+        event_id,
+        occurred_at,
+        sequence,
+        'merged_with' as role,
+        unnest(map_entries(try_cast(json_extract(properties, '$.with') as map(varchar, varchar)))) as entry
+    from events
+    where event_type = 'identity_merged'
 ),
 
 trimmed as (
@@ -17,6 +32,7 @@ trimmed as (
         event_id,
         occurred_at,
         sequence,
+        role,
         entry.key as namespace,
         -- Whatever prints nothing: tabs, line ends, no-break and zero-width spaces.
         nfc_normalize(regexp_replace(entry.value, '^[\s\pZ\pC]+|[\s\pZ\pC]+$', '', 'g')) as identifier
@@ -28,6 +44,7 @@ normalised as (
         event_id,
         occurred_at,
         sequence,
+        role,
         namespace,
         identifier as written,
         case
@@ -43,7 +60,16 @@ normalised as (
 naming as (
     select
         normalised.* exclude (written),
+        -- 128 bits of its name: narrow to join on, and the same in every build.
+        md5_number(normalised.namespace || ':' || normalised.identifier) as identifier_key,
         coalesce(namespaces.class, 'device') as class,
+        -- Its place in the one order of events (law L3).
+        struct_pack(
+            occurred_at := normalised.occurred_at,
+            is_unnumbered := normalised.sequence is null,
+            number := coalesce(normalised.sequence, 0),
+            event_id := normalised.event_id
+        ) as place,
         coalesce(namespaces.strength, 1000) as strength
     from normalised
     left join namespaces on normalised.namespace = namespaces.namespace

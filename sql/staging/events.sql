@@ -7,7 +7,7 @@ landed as (select * from lake.events),
 
 records as (select * from staging.landed_records),
 
-settings as (select * from taxonomy.settings),
+settings as (select * from taxonomy.request),
 
 copies as (
     select event_id, count(*) filter (where outcome <> 'conflicting_duplicate') as copies

@@ -5,7 +5,7 @@ with
 
 events as (select * from staging.events),
 
-settings as (select * from taxonomy.settings),
+settings as (select * from taxonomy.request),
 
 observed as (
     select min(occurred_at) as observed_from, max(occurred_at) as last_occurred_at

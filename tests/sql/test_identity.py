@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from journey_core.taxonomy import load_taxonomy
@@ -64,8 +66,21 @@ def test_a_tablet_that_two_people_share_merges_nobody(build_world, policy, owner
         with_policy(policy),
     )
     assert [customer.split(":")[0] for _, customer in tables.values(OWNERS)] == owners
-    evidence = "select evidence from marts.identity_map where identifier = 'tablet'"
-    assert tables.values(evidence) == [("shared_device",)]
+    periods = (
+        "select customer_id, since::varchar from marts.identity_map where evidence = 'shared_device' order by since"
+    )
+    assert [(customer.split(":")[0], since[:19]) for customer, since in tables.values(periods)] == {
+        "device_split": [("ann", "2026-01-01 20:00:00"), ("bob", "2026-01-02 20:05:00")],
+        "last_authenticated": [("bob", "2026-01-01 20:00:00")],
+        "none": [("anonymous", "2026-01-01 20:00:00")],
+    }[policy]
+    refused = (
+        "select rule, identifier, other_identifier, first_event_id, events from marts.identity_refusals order by 3"
+    )
+    assert tables.values(refused) == [
+        ("shared_device", "tablet", "ann", "2", 1),
+        ("shared_device", "tablet", "bob", "4", 1),
+    ]
 
 
 def test_undefined_on_a_thousand_events_links_nobody(build_world):
@@ -114,20 +129,136 @@ def test_an_email_seen_with_more_customers_than_its_limit_links_nothing(build_wo
     assert tables.values("select evidence from marts.identity_map where namespace = 'email'") == [("limit_exceeded",)]
 
 
-def test_a_chain_of_identifiers_is_one_customer(build_world):
-    events = [
-        event(f"{n:03}", "2026-01-01 10:00", who={"anonymous_id": f"c{n}", "device_id": f"d{n}"}) for n in range(150)
-    ] + [
-        event(f"x{n:03}", "2026-01-01 11:00", who={"anonymous_id": f"c{n + 1}", "device_id": f"d{n}"})
-        for n in range(149)
+def test_two_users_on_one_device_stay_two(build_world):
+    tables = build_world(
+        [event("1", "2026-01-01 10:00", who=COOKIE | ANN), event("2", "2026-01-01 11:00", who=COOKIE | BOB)]
+    )
+    assert tables.values(OWNERS) == [("1", "ann"), ("2", "bob")]
+
+
+def test_a_contact_stays_with_its_first_customer_and_the_refusal_is_written_down(build_world):
+    home = {"email": "home@x.de"}
+    tables = build_world(
+        [
+            event("2", "2026-01-02 10:00", who=BOB | home),
+            event("1", "2026-01-01 10:00", who=ANN | home),
+            event("3", "2026-01-03 10:00", "email_opened", who=home, channel="email"),
+            event("4", "2026-01-04 10:00", who=BOB | home),
+        ]
+    )
+    assert tables.values(OWNERS) == [("1", "ann"), ("2", "bob"), ("3", "ann"), ("4", "bob")]
+    assert tables.values("select * exclude (identifier_key, first_refused_at) from marts.identity_refusals") == [
+        ("contact_taken", "email", "home@x.de", "customer_id", "bob", "2", 2)
     ]
-    tables = build_world(events)
-    assert tables.values("select count(distinct customer_id) from marts.touchpoints") == [(1,)]
+
+
+def merged(event_id, at, one, other):
+    return event(event_id, at, "identity_merged", who=one, properties={"with": other})
+
+
+def test_an_explicit_merge_joins_two_strong_ids_under_the_one_seen_first(build_world):
+    tables = build_world(
+        [
+            event("1", "2026-01-03 10:00", who=ANN | COOKIE),
+            event("2", "2026-01-01 10:00", who=BOB | COOKIE),
+            merged("3", "2026-01-05 10:00", ANN, BOB),
+            event("4", "2026-01-06 10:00", who=COOKIE),
+        ]
+    )
+    assert {customer for _, customer in tables.values(OWNERS)} == {"bob"}
+    # Judged after the merge, the device was never shared.
+    assert tables.values("select count(*) from marts.identity_refusals") == [(0,)]
+
+
+def test_strong_ids_of_two_namespaces_are_one_person(build_world):
+    retail = load_taxonomy("retail")
+    identity = retail.identity.model_copy(update={"namespaces": {"loyalty_id": "strong"}})
+    card = {"loyalty_id": "77"}
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", who=card),
+            event("2", "2026-01-02 10:00", who=card | ANN | COOKIE),
+            event("3", "2026-01-03 10:00", who=COOKIE),
+            event("4", "2026-01-04 10:00", who={"loyalty_id": "ann"}),
+        ],
+        retail.model_copy(update={"identity": identity}),
+    )
+    assert tables.values(OWNERS) == [("1", "ann"), ("2", "ann"), ("3", "ann"), ("4", "loyalty_id:ann")]
+
+
+def removed(event_id, at, who):
+    return event(event_id, at, "identity_removed", who=who)
+
+
+def test_after_a_removal_the_orphaned_events_are_their_cookies(build_world):
+    """Not Bob's, who uses that cookie later, and not Ann's other device's."""
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", who=COOKIE),
+            event("2", "2026-01-01 11:00", who=COOKIE | ANN),
+            event("3", "2026-01-01 12:00", who=COOKIE),
+            event("4", "2026-01-02 10:00", who=ANN),
+            removed("5", "2026-01-03 10:00", ANN),
+            event("6", "2026-01-04 10:00", who=COOKIE | BOB),
+            event("7", "2026-01-04 11:00", who=COOKIE),
+            event("8", "2026-01-05 10:00", who=ANN),
+        ]
+    )
+    cookie = "select customer_id from marts.identity_map where identifier = 'cookie' order by since limit 1"
+    ((device,),) = tables.values(cookie)
+    assert device.startswith("anonymous:")
+    assert tables.values(OWNERS) == [
+        ("1", device), ("2", device), ("3", device), ("6", "bob"), ("7", "bob"), ("8", "ann"),
+    ]  # fmt: skip
+    # What was removed names nobody any more; her name came back with the event after it.
+    assert tables.values("select other_identifier from marts.identity_refusals order by 1") == [
+        ("(removed)",),
+        ("bob",),
+    ]
+    coverage = "select counted from marts.identity_coverage where value_of = 'names_nobody'"
+    assert tables.values(coverage) == [(2,)]
+
+
+def test_a_removal_alone_leaves_the_cookie_to_itself(build_world):
+    tables = build_world(
+        [
+            event("1", "2026-01-01 11:00", who=COOKIE | ANN),
+            event("2", "2026-01-01 12:00", who=COOKIE | {"email": "bob@x.de"}),
+            event("3", "2026-01-01 13:00", who=BOB | {"email": "bob@x.de"}),
+            removed("4", "2026-01-03 10:00", ANN),
+        ]
+    )
+    owners = dict(tables.values(OWNERS))
+    assert owners["1"].startswith("anonymous:")
+    assert (owners["2"], owners["3"]) == ("bob", "bob")
+
+
+def test_a_chain_of_ten_thousand_identifiers_is_one_customer(build_world):
+    links = 10_000
+    tables = build_world(
+        [
+            event(f"{n:05}", "2026-01-01 10:00", who={"anonymous_id": f"c{(n + 1) // 2}", "device_id": f"d{n // 2}"})
+            for n in range(links - 1)
+        ]
+    )
+    assert tables.values("select count(*), count(distinct customer_id) from marts.identity_map") == [(links, 1)]
+
+
+@pytest.mark.integration  # for its size
+def test_a_hub_of_a_hundred_thousand_links_holds(build_world):
+    """One cookie seen with a hundred thousand installs is one customer; a hundred thousand customers share a device."""
+    many = range(100_000)
+    tables = build_world(
+        [event(f"a{n}", "2026-01-01 10:00", who={"anonymous_id": "hub", "device_id": f"d{n}"}) for n in many]
+        + [event(f"b{n}", "2026-01-01 10:00", who={"anonymous_id": "kiosk", "customer_id": f"u{n}"}) for n in many]
+    )
+    assert tables.values("select count(distinct customer_id) from marts.touchpoints") == [(1 + len(many),)]
+    assert tables.values("select counted from marts.identity_coverage where measure = 'largest_customers' limit 1") == [
+        (1 + len(many),)
+    ]
 
 
 def test_components_agree_with_union_find_on_random_graphs(build_world):
-    import random
-
     chance = random.Random(1)
     pairs = [(f"c{chance.randrange(80)}", f"d{chance.randrange(80)}") for _ in range(70)]
     parent: dict[str, str] = {}
@@ -146,3 +277,48 @@ def test_components_agree_with_union_find_on_random_graphs(build_world):
     assert {(a, b) for a in found for b in found if found[a] == found[b]} == {
         (a, b) for a in parent for b in parent if find(a) == find(b)
     }
+
+
+def test_links_are_tried_in_their_order_as_a_loop_would(build_world):
+    """Strong ids, contacts and devices at random, against a loop that tries one link after the other."""
+    for seed in range(12):
+        chance = random.Random(seed)
+        retail = load_taxonomy("retail")
+        identity = retail.identity.model_copy(update={"limits": {}})
+        events = []
+        for number in range(30):
+            who = {"email": f"m{chance.randrange(6)}"} if chance.random() < 0.7 else {}
+            who |= {"customer_id": f"u{chance.randrange(5)}"} if chance.random() < 0.4 else {}
+            who |= {"phone": f"+{1 + chance.randrange(6)}"} if chance.random() < 0.6 or not who else {}
+            events.append((f"e{number:02}", chance.randrange(60), who))
+        tables = build_world(
+            [event(name, f"2026-01-01 10:{minute:02}", who=who) for name, minute, who in events],
+            retail.model_copy(update={"identity": identity}),
+        )
+        found = dict(tables.values("select namespace || ':' || identifier, customer_id from marts.identity_map"))
+        expected = tried_one_by_one(events)
+        assert {(a, b) for a in found for b in found if found[a] == found[b]} == {
+            (a, b) for a in expected for b in expected if expected[a] == expected[b]
+        }, seed
+
+
+def tried_one_by_one(events):
+    """Identifier → the set of identifiers it is one with."""
+    order = ["customer_id", "email", "phone"]
+    tier = {"customer_id": 10, "email": 20, "phone": 20}
+    links = {}
+    groups = {}
+    for name, minute, who in events:
+        named = sorted((order.index(space), space, value) for space, value in who.items())
+        centre, *others = [f"{space}:{value}" for _, space, value in named]
+        groups |= {one: {one} for one in [centre, *others] if one not in groups}
+        for other in others:
+            pair = tuple(sorted((centre, other)))
+            weak, strong = other.split(":")[0], centre.split(":")[0]
+            key = (tier[weak] + tier[strong] // 10, (minute, name))
+            links[pair] = min(links.get(pair, key), key)
+    for one, other in sorted(links, key=lambda pair: (*links[pair], pair)):
+        joined = groups[one] | groups[other]
+        if sum(member.startswith("customer_id") for member in joined) <= 1:
+            groups |= dict.fromkeys(joined, joined)
+    return {one: min(group) for one, group in groups.items()}

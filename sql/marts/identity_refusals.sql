@@ -1,0 +1,86 @@
+-- Links that were not made, by which rule, and the event that would have made them first.
+-- Grain: (rule, namespace, identifier, other_namespace, other_identifier).
+
+with
+
+customers as (select * from intermediate.customers),
+
+evidence as (select * from intermediate.identity_evidence),
+
+links as (select * from intermediate.identity_links),
+
+-- An identifier that links nothing: every strong id that it was seen with. Of a removed one, no name is left.
+unlinked as (
+    select
+        customers.refusal as rule,
+        customers.identifier_key,
+        customers.namespace,
+        customers.identifier,
+        companions.namespace as other_namespace,
+        case when companions.is_void then '(removed)' else companions.identifier end as other_identifier,
+        min(companions.place) as first_place,
+        count(distinct companions.event_id) as events
+    from customers
+    inner join evidence on customers.identifier_key = evidence.identifier_key
+    inner join evidence as companions on evidence.event_id = companions.event_id
+    where customers.refusal is not null and companions.class = 'strong' and not evidence.is_void
+    group by all
+),
+
+-- A link that would have joined two strong ids. (The weaker end is the one that was refused.)
+conflicting as (
+    select
+        case
+            when greatest(from_customers.strength, to_customers.strength) = from_customers.strength then from_customers
+            else to_customers
+        end as refused,
+        case
+            when greatest(from_customers.strength, to_customers.strength) = from_customers.strength then to_customers
+            else from_customers
+        end as other,
+        links.first_place
+    from links
+    inner join customers as from_customers on links.from_key = from_customers.identifier_key
+    inner join customers as to_customers on links.to_key = to_customers.identifier_key
+    where from_customers.component_key <> to_customers.component_key
+),
+
+conflicts as (
+    select
+        case when conflicting.refused.class = 'contact' then 'contact_taken' else 'conflict' end as rule,
+        conflicting.refused.identifier_key as identifier_key,
+        conflicting.refused.namespace as namespace,
+        conflicting.refused.identifier as identifier,
+        conflicting.other.namespace as other_namespace,
+        conflicting.other.identifier as other_identifier,
+        conflicting.first_place,
+        count(distinct evidence.event_id) as events
+    from conflicting
+    inner join evidence on conflicting.refused.identifier_key = evidence.identifier_key
+    inner join evidence as companions
+        on evidence.event_id = companions.event_id
+        and conflicting.other.identifier_key = companions.identifier_key
+    group by all
+),
+
+refusals as (
+    select * from unlinked
+    union all
+    select * from conflicts
+),
+
+dated as (
+    select
+        rule,
+        namespace,
+        identifier,
+        other_namespace,
+        other_identifier,
+        first_place.event_id as first_event_id,
+        first_place.occurred_at as first_refused_at,
+        events,
+        identifier_key
+    from refusals
+)
+
+select * from dated
