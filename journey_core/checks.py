@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from journey_core.errors import JourneyError, NotBuiltError, StorageError
-from journey_core.models import Contract, Severity
+from journey_core.models import Contract, Severity, quoted
 from journey_core.warehouse import Warehouse
 
 EXAMPLES = 5
@@ -85,7 +85,7 @@ def rules_of(contract: Contract) -> Iterator[Rule]:
     """The rules that a contract states, in its order: grain, columns, sentences."""
     if contract.grain:
         # Not GX's own uniqueness: it passes over rows whose key holds a null.
-        grain = ", ".join(contract.grain)
+        grain = ", ".join(map(quoted, contract.grain))
         repeated = f"select {grain}, count(*) as rows from {contract.table} group by all having count(*) > 1"
         yield Rule("the grain is unique", "fail", "ExpectNoRows", {"query": repeated})
     for key in contract.grain:

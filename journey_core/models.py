@@ -65,6 +65,16 @@ class Model:
     upstreams: frozenset[str]
     contract: Contract | None = None
 
+    @property
+    def unit(self) -> Unit:
+        """What its rows are a function of. A taxonomy's predicate looks at one customer's events."""
+        return "per_customer" if self.contract is None else self.contract.materialize
+
+    @property
+    def grain(self) -> list[str]:
+        """The columns that tell its rows apart; unknown of a predicate."""
+        return [] if self.contract is None else self.contract.grain
+
     def __str__(self) -> str:
         return self.name
 
@@ -100,9 +110,16 @@ def contracts(schema: str = "marts") -> list[Contract]:
     return [m.contract for m in shipped_models() if m.contract is not None and m.name.startswith(f"{schema}.")]
 
 
-def fingerprint(models: Iterable[Model]) -> str:
-    """sha256 over the SQL of all models: two equal answers mean the same tables from the same events."""
-    return hashlib.sha256("\0".join(f"{model.name}\0{model.sql}" for model in models).encode()).hexdigest()
+def fingerprints(models: Iterable[Model], sources: Mapping[str, str]) -> dict[str, str]:
+    """Per model a sha256 over its SQL and all that stands behind it: two equal answers mean the same rows.
+
+    `models` in build order; `sources` is the fingerprint of each source table that does not come from the lake.
+    """
+    found = dict(sources)
+    for model in models:
+        behind = [f"{name}={found.get(name, '')}" for name in sorted(model.upstreams)]
+        found[model.name] = hashlib.sha256("\0".join([model.name, model.unit, model.sql, *behind]).encode()).hexdigest()
+    return {name: found[name] for name in found if name not in sources}
 
 
 def _read(path: Path) -> Model:
@@ -113,6 +130,11 @@ def _read(path: Path) -> Model:
         upstreams=upstreams_of(sql),
         contract=read_document(path.with_suffix(".yaml"), Contract),
     )
+
+
+def quoted(column: str) -> str:
+    """A column's name as SQL takes it, also where it is a word of SQL."""
+    return f'"{column}"'
 
 
 def type_name(duckdb_type: Any) -> str:

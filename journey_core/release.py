@@ -26,7 +26,7 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.errors import InputError, NotBuiltError, StorageError
-from journey_core.models import Contract
+from journey_core.models import Contract, quoted
 from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
 
@@ -166,7 +166,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
             path = folder / table / f"{table}.parquet"
             target = str(path).replace("'", "''")
             # In the order of the grain: the same build gives the same bytes, and readers can prune.
-            order = f"order by {', '.join(contract.grain)}" if contract.grain else ""
+            order = f"order by {', '.join(map(quoted, contract.grain))}" if contract.grain else ""
             connection.execute(f"copy (from {contract.table} {order}) to '{target}' (format parquet, compression zstd)")
             _fsync(path)
             path.chmod(0o444)

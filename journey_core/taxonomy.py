@@ -189,9 +189,11 @@ class Taxonomy(Document):
             for name, value in self._segment_values().items()
         ]
         return {
-            "goal_events": f"select event_id from intermediate.identified_events where try({self.journeys.goal})",
+            "goal_events": (
+                f"select event_id, customer_id from intermediate.identified_events where try({self.journeys.goal})"
+            ),
             "touchpoint_stages": (
-                f"select event_id, case {' '.join(rules)} else 'unlabelled' end as stage"
+                f"select event_id, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage"
                 " from intermediate.touchpoint_history"
             ),
             "step_matches": _unnested(steps, "funnel varchar, step_order integer", "match.funnel, match.step_order"),
@@ -350,6 +352,6 @@ def _unnested(items: list[str], columns: str, selected: str) -> str:
     """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
     matches = f"unnest([{', '.join(items)}]::struct({columns})[])"
     return (
-        f"with matched as (select event_id, {matches} as match from intermediate.touchpoint_history)\n"
-        f"select event_id, {selected} from matched where match is not null"
+        f"with matched as (select event_id, customer_id, {matches} as match from intermediate.touchpoint_history)\n"
+        f"select event_id, customer_id, {selected} from matched where match is not null"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,9 +19,13 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
-from journey_core.models import Model, compiled_models, fingerprint, in_build_order, shipped_models
+from journey_core.ledger import LEDGERED, Ledger, create_tables
+from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
 from journey_core.taxonomy import Taxonomy
+
+_LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,27 @@ class Source:
     events: list[str] | pa.Table
     rejected_events: list[str] | pa.Table
     landing_gaps: list[str] | pa.Table = field(default_factory=list)
+
+    def rows(self) -> dict[str, str | pa.Table]:
+        """Table → what to select from: the rows of its files, or an Arrow table."""
+        found = {}
+        for name, schema in _LAKE.items():
+            rows = getattr(self, name)
+            if isinstance(rows, list):
+                rows = rows_of(rows) if rows else schema.empty_table()
+            found[name] = rows
+        return found
+
+    def files(self) -> list[str]:
+        """The files that hold its events; none where they are an Arrow table."""
+        return self.events if isinstance(self.events, list) else []
+
+    def news(self, held: Sequence[str]) -> str | None:
+        """What to select from for the events in files that are not among `held`; None where one of those is gone."""
+        fresh = sorted(set(self.files()) - set(held))
+        if not held or len(fresh) != len(self.files()) - len(held):
+            return None
+        return rows_of(fresh) if fresh else f"(from {rows_of(self.files())} where false)"
 
 
 @dataclass(frozen=True)
@@ -97,36 +122,58 @@ class Warehouse:
         full: bool = False,
         progress: Callable[[str, int, int | None], None] = lambda *_: None,
     ) -> Build:
-        """Build every model from `source` in one transaction. The same input again changes nothing, unless `full`."""
+        """Build what changed since the last build, in one transaction; with `full` everything.
+
+        Both give the same rows. The same input again changes nothing, unless `full`. What depends on a changed taxonomy
+        or on changed SQL is built in full, the rest for the customers that new, changed or removed events touch.
+        """
         models = in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])
-        code = fingerprint(models)
-        asked = json.dumps([source.identity, taxonomy.fingerprint, code, as_of and as_of.isoformat()])
-        build_id = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        tables = {f"taxonomy.{name}": table for name, table in taxonomy.tables(as_of).items()}
+        code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
+        everything = hashlib.sha256(json.dumps(code).encode()).hexdigest()
+        build_id = hashlib.sha256(f"{source.identity} {everything}".encode()).hexdigest()[:16]
         with self.connect(read_only=False) as connection:
+            create_tables(connection)
             last = _last_build(connection)
             if last is not None and last.build_id == build_id and not full:
                 return last
-            connection.execute("begin")
-            _reset(connection, {model.name.split(".")[0] for model in models} | {"lake"})
-            _create_sources(connection, source, taxonomy, as_of)
-            for done, model in enumerate(models):
-                progress(f"building {model.name}", done, len(models))
-                _create_model(connection, model)
-            progress("building", len(models), len(models))
-            build = Build(
-                build_id=build_id,
-                as_of=_one(connection, "select as_of from staging.observation"),
-                taxonomy=taxonomy.taxonomy,
-                taxonomy_fingerprint=taxonomy.fingerprint,
-                models_fingerprint=code,
-                source=source.identity,
-                offsets=_offsets(connection),
-                rows={
-                    m.name: _one(connection, f"select count(*) from {m.name}") for m in models if m.name[:6] == "marts."
-                },
-            )
-            _remember(connection, build)
-            connection.execute("commit")
+            built = {} if full else dict(connection.execute("from meta.models").fetchall())
+            work = _Work.of(models, [name for name, digest in code.items() if built.get(name) == digest])
+            ledger = Ledger(connection, build_id)
+            with _updated(connection, work, source, progress) as made:
+                ledger.look_at(work.stale)
+                connection.execute("begin")
+                _create_sources(connection, source, tables, models)
+                if made is not None:
+                    if ledgered := work.ledgered():
+                        ledger.write(made.restated(ledgered))
+                    for model in work.current:
+                        made.apply(model)
+                for done, model in enumerate(work.stale, start=len(work.current)):
+                    progress(f"building {model.name}", done, len(models))
+                    _create_model(connection, model)
+                ledger.compare()
+                ledger.remember_identity(None if made is None else made.identifiers())
+                for model in work.remembering:
+                    _create_model(connection, model)
+                progress("building", len(models), len(models))
+                build = Build(
+                    build_id=build_id,
+                    as_of=_one(connection, "select as_of from staging.observation"),
+                    taxonomy=taxonomy.taxonomy,
+                    taxonomy_fingerprint=taxonomy.fingerprint,
+                    models_fingerprint=everything,
+                    source=source.identity,
+                    offsets=_offsets(connection),
+                    rows={
+                        m.name: _one(connection, f"select count(*) from {m.name}")
+                        for m in models
+                        if m.name.startswith("marts.")
+                    },
+                )
+                facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
+                ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
+                connection.execute("commit")
             # Not inside the transaction: DuckDB refuses to commit rows of a table that the same transaction drops.
             connection.execute("drop schema lake cascade")
         return build
@@ -161,31 +208,73 @@ def last_build(connection: duckdb.DuckDBPyConnection) -> Build:
     return last
 
 
-def _reset(connection: duckdb.DuckDBPyConnection, schemas: set[str]) -> None:
-    for schema in sorted(schemas):
-        connection.execute(f"drop schema if exists {schema} cascade")
-        connection.execute(f"create schema {schema}")
+@dataclass(frozen=True)
+class _Work:
+    """The models in build order: what is brought up to date, what is built in full, and what tells of builds."""
+
+    current: list[Model]
+    stale: list[Model]
+    remembering: list[Model]
+
+    def ledgered(self) -> list[str]:
+        """The ledgered marts that are brought up to date; those that are built in full are compared as a whole."""
+        return [table for table in LEDGERED if f"marts.{table}" in map(str, self.current)]
+
+    @classmethod
+    def of(cls, models: Sequence[Model], unchanged: Sequence[str]) -> _Work:
+        remembering = [model for model in models if any(name.startswith("meta.") for name in model.upstreams)]
+        current = [model for model in models if model.name in unchanged and model not in remembering]
+        return cls(current, [model for model in models if model not in [*current, *remembering]], remembering)
+
+
+@contextmanager
+def _updated(
+    connection: duckdb.DuckDBPyConnection,
+    work: _Work,
+    source: Source,
+    progress: Callable[[str, int, int | None], None],
+) -> Iterator[Slice | None]:
+    """The models that are current, built for what has changed; None where all are built in full."""
+    if not work.current:
+        yield None
+        return
+    models = [*work.current, *work.stale, *work.remembering]
+    made = Slice(connection, {model.name: model for model in models})
+    held = [file for (file,) in connection.execute("from meta.files").fetchall()]
+    try:
+        made.open(source.rows(), source.news(held))
+        for done, model in enumerate(work.current):
+            progress(f"updating {model.name}", done, len(models))
+            made.build(model)
+        yield made
+    finally:
+        made.close()
 
 
 def _create_sources(
-    connection: duckdb.DuckDBPyConnection, source: Source, taxonomy: Taxonomy, as_of: datetime | None
+    connection: duckdb.DuckDBPyConnection, source: Source, tables: Mapping[str, pa.Table], models: Sequence[Model]
 ) -> None:
-    for name, rows, schema in (
-        ("events", source.events, EVENTS),
-        ("rejected_events", source.rejected_events, REJECTED_EVENTS),
-        ("landing_gaps", source.landing_gaps, LANDING_GAPS),
-    ):
-        if isinstance(rows, list) and rows:
-            connection.execute(f"create view lake.{name} as from {rows_of(rows)}")
+    """What models read and no model builds; and nothing is left of models that are no more."""
+    for schema in sorted({model.name.split(".")[0] for model in models} | {"lake"}):
+        connection.execute(f"create schema if not exists {schema}")
+    built = {model.name for model in models}
+    for (name,) in connection.execute(
+        "select schema_name || '.' || table_name from duckdb_tables() where database_name = current_database()"
+    ).fetchall():
+        if name not in built and name.split(".")[0] in SCHEMAS_IN_ORDER:
+            connection.execute(f"drop table {name}")
+    for name, rows in source.rows().items():
+        if isinstance(rows, str):
+            connection.execute(f"create or replace view lake.{name} as from {rows}")
         else:
-            _create_table(connection, f"lake.{name}", schema.empty_table() if isinstance(rows, list) else rows)
-    for name, table in taxonomy.tables(as_of).items():
-        _create_table(connection, f"taxonomy.{name}", table)
+            _create_table(connection, f"lake.{name}", rows)
+    for name, table in tables.items():
+        _create_table(connection, name, table)
 
 
 def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     try:
-        connection.execute(f"create table {model.name} as {model.sql}")
+        connection.execute(f"create or replace table {model.name} as {model.sql}")
     except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
         raise TaxonomyError(
             f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "
@@ -195,7 +284,7 @@ def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     connection.register("incoming", rows)
-    connection.execute(f"create table {name} as from incoming")
+    connection.execute(f"create or replace table {name} as from incoming")
     connection.unregister("incoming")
 
 
@@ -207,7 +296,7 @@ def _offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
             topic || case when generation > 0 then '~' || generation else '' end || '/' || partition,
             max("offset") + 1
         from (
-            select topic, generation, partition, "offset" from lake.events
+            select topic, generation, partition, "offset" from staging.landed_records
             union all
             select topic, generation, partition, "offset" from lake.rejected_events
         ) as landed
@@ -218,22 +307,15 @@ def _offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(rows)
 
 
-def _remember(connection: duckdb.DuckDBPyConnection, build: Build) -> None:
-    connection.execute("create schema if not exists meta")
-    connection.execute("create table if not exists meta.builds (build_order bigint, build json)")
-    facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
-    connection.execute(
-        "insert into meta.builds select coalesce(max(build_order), 0) + 1, ? from meta.builds",
-        [json.dumps(facts, default=lambda instant: instant.isoformat())],
-    )
-
-
 def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     if not _one(
         connection, "select count(*) from duckdb_tables() where schema_name = 'meta' and table_name = 'builds'"
     ):
         return None
-    facts = json.loads(_one(connection, "select arg_max(build, build_order) from meta.builds"))
+    text = _one(connection, "select arg_max(build, build_order) from meta.builds")
+    if text is None:
+        return None
+    facts = json.loads(text)
     as_of = facts.pop("as_of")
     return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
 

@@ -25,7 +25,7 @@ identified as (
             partition by owners.customer_id
             order by events.occurred_at, events.sequence nulls last, events.event_id
         ) as event_order,
-        events.*
+        events.* exclude (copies)
     from events
     inner join owners on events.event_id = owners.event_id
     left join devices on events.event_id = devices.event_id

@@ -11,35 +11,64 @@ events as (select * from staging.events),
 
 touchpoints as (select * from marts.touchpoints),
 
-kept as (
-    select
-        coalesce(landed.channel, 'unknown') as channel,
-        case
-            when landed.outcome = 'duplicate' then 'duplicate'
-            when events.event_id is null then 'after_as_of'
-            else 'accepted'
-        end as outcome,
-        case
-            when landed.outcome = 'duplicate' or events.event_id is null then 'none'
-            when touchpoints.event_id is null then 'names_nobody'
-            else 'names_a_customer'
-        end as reason
+-- Counts, no joins: each event of a later table has its one record in the table before it.
+landed_outcomes as (
+    select coalesce(channel, 'unknown') as channel, outcome, count(*) as records
     from landed
-    left join events on landed.event_id = events.event_id
-    left join touchpoints on landed.event_id = touchpoints.event_id
-    where landed.outcome <> 'conflicting_duplicate'
+    where outcome <> 'conflicting_duplicate'
+    group by all
 ),
 
-all_records as (
-    select channel, outcome, reason from kept
-    union all
-    select coalesce(channel, 'unknown') as channel, 'rejected' as outcome, reason from rejected
+known_channels as (
+    select channel, count(*) as events
+    from events
+    group by channel
+),
+
+named_channels as (
+    select channel, count(*) as touchpoints
+    from touchpoints
+    group by channel
 ),
 
 counted as (
-    select channel, outcome, reason, count(*) as records
-    from all_records
-    group by channel, outcome, reason
+    select
+        landed_outcomes.channel,
+        landed_outcomes.outcome,
+        landed_outcomes.records,
+        coalesce(known_channels.events, 0) as events,
+        coalesce(named_channels.touchpoints, 0) as touchpoints
+    from landed_outcomes
+    left join known_channels on landed_outcomes.channel = known_channels.channel
+    left join named_channels on landed_outcomes.channel = named_channels.channel
+),
+
+outcomes as (
+    select channel, 'duplicate' as outcome, 'none' as reason, records
+    from counted
+    where outcome = 'duplicate'
+    union all
+    select channel, 'after_as_of' as outcome, 'none' as reason, records - events as records
+    from counted
+    where outcome = 'accepted'
+    union all
+    select channel, 'accepted' as outcome, 'names_a_customer' as reason, touchpoints as records
+    from counted
+    where outcome = 'accepted'
+    union all
+    select channel, 'accepted' as outcome, 'names_nobody' as reason, events - touchpoints as records
+    from counted
+    where outcome = 'accepted'
+    union all
+    select coalesce(channel, 'unknown') as channel, 'rejected' as outcome, reason, count(*) as records
+    from rejected
+    group by all
+),
+
+nonempty as (
+    select *
+    from outcomes
+    where records > 0
 )
 
-select * from counted
+select * from nonempty

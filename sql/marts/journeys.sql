@@ -29,6 +29,18 @@ summed as (
     group by journey_id, customer_id, journey_order
 ),
 
+-- Until when a later touchpoint could belong to it: by silence, and after the goal within the post-goal period.
+bounded as (
+    select
+        summed.*,
+        least(
+            summed.ended_at + settings.idle_timeout,
+            coalesce(summed.converted_at + settings.post_goal_period, 'infinity'::timestamptz)
+        ) as open_until
+    from summed
+    cross join settings
+),
+
 journeys as (
     select
         -- ids
@@ -38,7 +50,7 @@ journeys as (
         -- how it ended; what may still go on is open, never abandoned
         case
             when summed.converted_at is not null then 'converted'
-            when summed.ended_at + settings.idle_timeout < observation.as_of then 'abandoned'
+            when summed.open_until < observation.as_of then 'abandoned'
             else 'open'
         end as status,
         summed.started_at,
@@ -58,12 +70,9 @@ journeys as (
         summed.sessions,
         epoch(summed.converted_at - summed.started_at) as seconds_to_goal,
         summed.started_at <= observation.observed_from + settings.idle_timeout as is_left_truncated,
-        -- A later touchpoint could still belong to it: by silence, and after the goal within the post-goal period.
-        observation.as_of <= least(
-            summed.ended_at + settings.idle_timeout,
-            coalesce(summed.converted_at + settings.post_goal_period, 'infinity'::timestamptz)
-        ) as is_right_truncated
-    from summed
+        observation.as_of <= summed.open_until as is_right_truncated,
+        summed.open_until
+    from bounded as summed
     cross join observation
     cross join settings
     window customer_journeys as (partition by summed.customer_id order by summed.journey_order)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from journey_core.models import contracts, in_build_order, shipped_models, type_name
+from journey_core.models import contracts, in_build_order, quoted, shipped_models, type_name
 from journey_core.paths import SQL
 from tests.conftest import event
 
@@ -60,7 +60,7 @@ def test_every_grain_is_unique_and_every_sentence_holds(build_world):
     )
     for contract in contracts():
         if contract.grain:
-            grain = ", ".join(contract.grain)
+            grain = ", ".join(map(quoted, contract.grain))
             repeated = f"select {grain} from {contract.table} group by all having count(*) > 1"
             assert tables.values(repeated) == [], contract.table
         for check in contract.checks:

@@ -1,0 +1,365 @@
+"""What changed since the last build, and only that: the same selects, run over the affected customers.
+
+A *slice* is a catalog in memory, under whose schema names every model finds its upstreams restricted to what it must
+look at again. What the models give lies in `out` until one transaction puts it into the warehouse. Nothing there is
+written before, and there is no second code path: the SQL is the full build's (law L6).
+
+How far a change reaches is written once, in `_GROWTH`: changed records name events, events name identifiers, these
+their component, components the shared devices beside them, and all of them the customers whose rows are built again.
+docs/decisions/0009 says why that is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+
+from journey_core.models import Model
+
+_RECORD = 'topic, generation, partition, "offset", event_id, payload_hash'
+# Which column names the unit, where a model has several of them.
+_KEYS = {
+    "per_event": ("event_id",),
+    "per_identifier": ("identifier_key", "from_key"),
+    "per_customer": ("customer_id",),
+}
+
+
+@dataclass
+class Slice:
+    """The slice of one build, of all its models by name; it is open from `open` to `close`."""
+
+    connection: duckdb.DuckDBPyConnection
+    models: Mapping[str, Model]
+    _warehouse: str = ""
+    _sources: dict[str, str] = field(default_factory=dict)  # lake table → what to select from
+    _news: str | None = None  # the same for the events in new files, where no file has gone
+    _columns: dict[str, list[str]] = field(default_factory=dict)
+    _within: dict[str, tuple[str, str] | None] = field(default_factory=dict)  # built model → (key, scope); None: whole
+    _scopes: dict[str, str] = field(default_factory=dict)  # unit → the table of its keys now
+
+    def open(self, sources: Mapping[str, str | pa.Table], news: str | None) -> None:
+        """Attach the catalog, and find the records that came and went.
+
+        `sources` is lake table → what to select from; `news` the same for the events in new files, None where the last
+        build's files are not all there any more.
+        """
+        (self._warehouse,) = self.connection.execute("select current_database()").fetchall()[0]
+        self._news = news
+        self.connection.execute("attach ':memory:' as slice")
+        for schema in sorted({name.split(".")[0] for name in self.models} | {"lake", "meta", "out", "scope"}):
+            self.connection.execute(f"create schema slice.{schema}")
+        for name, rows in sources.items():
+            if isinstance(rows, str):
+                self._sources[name] = rows
+            else:
+                self.connection.register("incoming", rows)
+                self._sources[name] = self._table(f"scope.lake_{name}", "from incoming")
+                self.connection.unregister("incoming")
+            self.connection.execute(f"create view slice.lake.{name} as from {self._sources[name]}")
+        found = self.connection.execute(
+            "select schema_name || '.' || table_name, list(column_name order by column_index) from duckdb_columns()"
+            f" where database_name = '{self._warehouse}' group by all"
+        ).fetchall()
+        self._columns = dict(found)
+        landed = f"select {_RECORD} from {self._main('staging.landed_records')}"
+        if news is not None:
+            changed = f"select event_id from {news}"
+        else:
+            lake = f"select {_RECORD} from {self._sources['events']}"
+            changed = f"select event_id from (({lake} except {landed}) union ({landed} except {lake}))"
+        self._scopes["per_event"] = self._table("scope.records", f"select distinct event_id from ({changed})")
+
+    def identifiers(self) -> str | None:
+        """The table of the keys of all identifiers whose customer may have changed; None where all may."""
+        return self._scopes.get("per_identifier") if "marts.identity_map" in self._within else None
+
+    def close(self) -> None:
+        """Detach the catalog, also after a failed build."""
+        with suppress(duckdb.Error):
+            self.connection.execute("rollback")
+        self.connection.execute(f'use "{self._warehouse}"')
+        self.connection.execute("detach database if exists slice")
+
+    def build(self, model: Model) -> None:
+        """Run the model's select over what it must look at again."""
+        grow = _GROWTH.get(model.name)
+        if grow is not None:
+            grow(self)
+        if model.unit == "per_customer" and "per_customer" not in self._scopes:
+            _customers(self)
+        for upstream in model.upstreams:
+            if not upstream.startswith("lake."):
+                self.connection.execute(
+                    f"create or replace view slice.{upstream} as {self._restricted(upstream, model)}"
+                )
+        if "lake.events" in model.upstreams:
+            self.connection.execute(f"create or replace view slice.lake.events as {self._lake_events(model)}")
+        name = _out(model.name)
+        self.connection.execute("use slice")
+        sql = f"select * from ({model.sql}\n)"
+        self._within[model.name] = None
+        if model.unit != "aggregate":
+            key = self._key(model.name)
+            scope = self._scopes[model.unit]
+            self._within[model.name] = (key, scope)
+            if model.unit == "per_identifier":
+                sql += f" where {key} in (from {scope})"
+        self.connection.execute(f"create table {name} as {sql}")
+        self.connection.execute(f'use "{self._warehouse}"')
+
+    def apply(self, model: Model) -> None:
+        """Put what `build` gave into the warehouse, inside the caller's transaction."""
+        within = self._within[model.name]
+        if within is None:
+            self.connection.execute(f"create or replace table {model.name} as from {_out(model.name)}")
+        else:
+            key, scope = within
+            self.connection.execute(f"delete from {model.name} where {key} in (from {scope})")
+            self.connection.execute(f"insert into {model.name} from {_out(model.name)}")
+
+    def current(self, name: str) -> str:
+        """SQL: all rows of a table as they will be after this build."""
+        if name not in self._within:
+            return f"(from {self._main(name)})"
+        if (within := self._within[name]) is None:
+            return f"(from {_out(name)})"
+        key, scope = within
+        return f"(from {self._main(name)} where {key} not in (from {scope}) union all from {_out(name)})"
+
+    def restated(self, tables: Sequence[str]) -> str:
+        """SQL: table, customer_id, cause, rows before and after, of every customer whose rows this build changes."""
+        owners = "intermediate.event_owners"
+        events = "staging.events"
+        before, after = f"(from {self._main(owners)})", self.current(owners)
+        as_of = f"(select as_of from {self._main('staging.observation')})"
+        known = f"select event_id from {self._main(events)} where event_id in (from slice.scope.moved_events)"
+        left = f"select event_id from {_out(events)} where event_id in (from slice.scope.moved_events)"
+        hands = "where event_id in (from slice.scope.moved_events)"
+        causes = f"""
+            select customer_id, 1 as place, 'removal' as cause from {before} {hands}
+            and event_id in ({known}) and event_id in (from slice.scope.changed_events) and event_id not in ({left})
+            union all
+            select customer_id, 2, 'identity' from (from {before} union all from {after}) {hands}
+            and event_id in ({known})
+            union all
+            select owned.customer_id, case when events.occurred_at <= {as_of} then 3 else 4 end,
+                case when events.occurred_at <= {as_of} then 'late' else 'new' end
+            from {after} as owned inner join {_out(events)} as events on owned.event_id = events.event_id
+            where events.event_id not in ({known})
+            union all
+            select customer_id, 5, 'time' from slice.scope.waiting
+        """
+        parts = []
+        for table in tables:
+            name = f"marts.{table}"
+            old = f"(from {self._main(name)} where customer_id in (from slice.scope.customers))"
+            new = f"(from {_out(name)})"
+            parts.append(f"""
+                select '{table}' as "table", customer_id,
+                    (select count(*) from {old} as old where old.customer_id = changed.customer_id) as rows_before,
+                    (select count(*) from {new} as new where new.customer_id = changed.customer_id) as rows_after
+                from (
+                    select customer_id from ({old} except all {new})
+                    union
+                    select customer_id from ({new} except all {old})
+                ) as changed
+            """)
+        return f"""
+            select changed."table", changed.customer_id, changed.rows_before, changed.rows_after,
+                coalesce(min_by(causes.cause, causes.place), 'identity') as cause
+            from ({" union all ".join(parts)}) as changed
+            left join ({causes}) as causes on changed.customer_id = causes.customer_id
+            group by all
+        """
+
+    def _restricted(self, upstream: str, model: Model) -> str:
+        """The rows of `upstream` that `model` needs; more than that would cost, and change nothing."""
+        rows = self.current(upstream)
+        columns = self._columns.get(upstream, [])
+        scope = self._scopes.get(model.unit)
+        if model.unit == "per_customer" and self._unit(upstream) == "per_customer":
+            return f"from {_out(upstream)}"
+        if model.unit == "per_customer" and "event_id" in columns:
+            return f"from {rows} where event_id in (from slice.scope.customer_events)"
+        if model.unit == "per_event" and "event_id" in columns:
+            return f"from {rows} where event_id in (from {scope})"
+        if model.unit == "per_identifier":
+            if "event_id" in columns:
+                return f"from {rows} where event_id in (from slice.scope.mentions)"
+            if self._unit(upstream) == "per_identifier" and len(model.grain) == 1:
+                return f"from {rows} where {self._key(upstream)} in (from {scope})"
+        return f"from {rows}"
+
+    def _lake_events(self, model: Model) -> str:
+        if model.unit != "per_event":
+            return f"from {self._sources['events']}"
+        scope = self._scopes["per_event"]
+        if self._news is None:
+            return f"from {self._sources['events']} where event_id in (from {scope})"
+        known = f"select event_id from {self._main('staging.landed_records')} where event_id in (from {scope})"
+        (is_known,) = self.connection.execute(f"select exists ({known})").fetchone() or (True,)
+        if not is_known:
+            return f"from {self._news}"
+        # Copies of an event that has landed before: that one counts again.
+        return f"from {self._sources['events']} where event_id in (from {scope})"
+
+    def _main(self, name: str) -> str:
+        return f'"{self._warehouse}".{name}'
+
+    def _unit(self, name: str) -> str:
+        return self.models[name].unit if name in self.models else "source"
+
+    def _key(self, name: str) -> str:
+        columns = self._columns[name]
+        return next(key for key in _KEYS[self._unit(name)] if key in columns)
+
+    def _table(self, name: str, sql: str) -> str:
+        self.connection.execute(f"create table slice.{name} as {sql}")
+        return f"slice.{name}"
+
+    def _grow(self, unit: str, name: str, more: str) -> None:
+        """The scope of a unit gets more keys. A model that was built keeps the scope that it was built with."""
+        before = f"from {self._scopes[unit]} union " if unit in self._scopes else ""
+        self._scopes[unit] = self._table(f"scope.{name}", f"{before}{more}")
+        if unit == "per_identifier":
+            self.connection.execute(
+                "create or replace table slice.scope.mentions as select distinct event_id from "
+                f"{self.current('staging.event_identifiers')} where identifier_key in (from {self._scopes[unit]})"
+            )
+
+    def _differing(self, name: str, column: str, without: str = "") -> str:
+        """SQL: the keys whose rows differ from those of the last build, among those that were built again."""
+        key, scope = self._within[name] or ("", "")
+        chosen = f"* exclude ({without})" if without else "*"
+        before = f"select {chosen} from {self._main(name)} where {key} in (from {scope})"
+        after = f"select {chosen} from {_out(name)}"
+        gone, come = f"({before} except all {after})", f"({after} except all {before})"
+        return f"select {column} from {gone} union select {column} from {come}"
+
+
+def _out(name: str) -> str:
+    return f'slice.out."{name}"'
+
+
+def _named_identifiers(made: Slice) -> None:
+    """Events → the identifiers that they name, or named before."""
+    made._table("scope.changed_events", made._differing("staging.events", "event_id", without="copies"))
+    name = "staging.event_identifiers"
+    changed = "where event_id in (from slice.scope.changed_events)"
+    made._grow(
+        "per_identifier",
+        "named_identifiers",
+        f"select identifier_key from {made._main(name)} {changed}"
+        f" union select identifier_key from {_out(name)} {changed}",
+    )
+
+
+def _voided_events(made: Slice) -> None:
+    """A removal that came or went voids evidence in other events, or restores it."""
+    made._table("scope.voided", made._differing("intermediate.identity_removals", "identifier_key"))
+    made._grow(
+        "per_event",
+        "voided_events",
+        f"select event_id from {made.current('staging.event_identifiers')}"
+        " where identifier_key in (from slice.scope.voided)",
+    )
+
+
+def _companions(made: Slice, keys: str) -> str:
+    """SQL: the identifiers that are seen in one event with any of `keys`."""
+    identifiers = made.current("staging.event_identifiers")
+    return (
+        f"select distinct identifier_key from {identifiers} where event_id in"
+        f" (select event_id from {identifiers} where identifier_key in ({keys}))"
+    )
+
+
+def _merged_identifiers(made: Slice) -> None:
+    """Who was removed, and who is one subject, decides whether all that they were seen with may link."""
+    name = "intermediate.identity_subjects"
+    before, after = f"from {made._main(name)}", f"from {_out(name)}"
+    made._table(
+        "scope.resubjected", f"select identifier_key from (({before} except {after}) union ({after} except {before}))"
+    )
+    told = made._table("scope.told", "from slice.scope.voided union from slice.scope.resubjected")
+    made._grow("per_identifier", "judged_identifiers", f"from {told} union {_companions(made, f'from {told}')}")
+
+
+def _components(made: Slice) -> None:
+    """Whoever may come together or fall apart: the candidates of all that was touched, as they were."""
+    name = "intermediate.identifiers"
+    key, scope = made._within[name] or ("", "")
+    judged = "select identifier_key, refusal is null as may_link from"
+    before, after = f"{judged} {made._main(name)} where {key} in (from {scope})", f"{judged} {_out(name)}"
+    made._table(
+        "scope.rejudged",
+        f"select identifier_key from (({before} except {after}) union ({after} except {before}))"
+        " union from slice.scope.told",
+    )
+    touched = f"from {scope} union {_companions(made, 'from slice.scope.rejudged')}"
+    candidates = made._main("intermediate.identity_candidates")
+    made._grow(
+        "per_identifier",
+        "component_identifiers",
+        f"{touched} union select identifier_key from {candidates} where candidate_key in"
+        f" (select candidate_key from {candidates} where identifier_key in ({touched}))",
+    )
+
+
+def _shared_devices(made: Slice) -> None:
+    """On a shared device one customer's login decides about the events around it."""
+    shared = "('shared_device', 'removed_identity')"
+    made._grow(
+        "per_identifier",
+        "device_identifiers",
+        f"select identifier_key from {made.current('intermediate.identifiers')} where refusal in {shared}"
+        f" and identifier_key in ({_companions(made, 'from ' + made._scopes['per_identifier'])})",
+    )
+    made._grow("per_event", "owned_events", "select event_id from slice.scope.mentions")
+
+
+def _customers(made: Slice) -> None:
+    """Events that changed, or changed hands: both sides. And whose rows change because time has passed."""
+    owners = "intermediate.event_owners"
+    moved = "where event_id in (from slice.scope.moved_events)"
+    before, after = (f"select customer_id from {table} {moved}" for table in (made._main(owners), _out(owners)))
+    made._table(
+        "scope.moved_events",
+        f"select event_id from (from slice.scope.changed_events union {made._differing(owners, 'event_id')})",
+    )
+    observation = "staging.observation"
+    passed = f"""
+        select customer_id from {{}} cross join {made._main(observation)} as before
+        cross join {_out(observation)} as after
+        where open_until >= least(before.as_of, after.as_of) and open_until < greatest(before.as_of, after.as_of)
+    """
+    waiting = [name for name in ("marts.journeys", "marts.funnel_attempts") if "open_until" in made._columns[name]]
+    since = f"""
+        select customer_id from {made._main("marts.journeys")} where
+        (select observed_from from {made._main(observation)}) <> (select observed_from from {_out(observation)})
+    """
+    made._table("scope.waiting", " union ".join([*(passed.format(made._main(name)) for name in waiting), since]))
+    made._grow(
+        "per_customer",
+        "customers",
+        f"{before} union {after} union from slice.scope.waiting",
+    )
+    made._table(
+        "scope.customer_events",
+        f"select event_id from {made.current(owners)} where customer_id in (from slice.scope.customers)",
+    )
+
+
+#: What happens before a model is built: the scope of its unit grows by what earlier models have found.
+_GROWTH: dict[str, Callable[[Slice], None]] = {
+    "intermediate.identity_removals": _named_identifiers,
+    "intermediate.identity_evidence": _voided_events,
+    "intermediate.identifiers": _merged_identifiers,
+    "intermediate.identity_links": _components,
+    "intermediate.device_history": _shared_devices,
+}
