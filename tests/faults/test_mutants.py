@@ -161,7 +161,7 @@ MUTANTS = {
         "or contains(text, {leaf}))",
         "or true)",
         LAW,
-        "accept_pydantic or fifty",
+        "hides_no_field",
     ),
     "the columnar check forgets repeated keys": (
         "journey_core/columnar.py",

@@ -285,6 +285,14 @@ def test_the_law_holds_for_fifty_thousand_payloads(seed):
     assert_lawful([producer.payload() for _ in range(PAYLOADS_PER_SEED)])
 
 
+@pytest.mark.parametrize("hidden", ['"":1', '"a":true', '"ab":[[]]'])
+@pytest.mark.parametrize("number", ["1e5", "1E5", "12e5", "1e15", "5e-324", "1e-7"])
+def test_a_number_written_short_hides_no_field(number, hidden):
+    """DuckDB writes it longer: by as much as an unknown field beside it may take."""
+    made = json.dumps(event("e1", "2026-01-02 03:04", "order_completed"), separators=(",", ":"))
+    assert_lawful([f'{made[:-1]},"properties":{{"n":{number}}},{hidden}}}'.encode()])
+
+
 @pytest.mark.usefixtures("each_pass")
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
