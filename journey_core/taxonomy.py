@@ -7,6 +7,7 @@ A new stage, rule or funnel is an edit of YAML: no table changes its shape.
 from __future__ import annotations
 
 import hashlib
+import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +52,12 @@ def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
         raise ValueError(str(error)) from error  # pydantic adds where it stands
 
 
+def _known_zone(name: str) -> str:
+    if name not in zoneinfo.available_timezones():
+        raise ValueError(f"unknown time zone `{name}`; write one as Europe/Madrid")
+    return name
+
+
 def _instant(value: Any) -> Any:
     """YAML reads `2026-01-01` as a date: midnight UTC."""
     if isinstance(value, datetime):
@@ -62,6 +69,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 EventPredicate = Annotated[str, AfterValidator(partial(_expression, columns=EVENT_COLUMNS, boolean=True))]
 Predicate = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=True))]
 Value = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=False))]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
@@ -102,6 +110,18 @@ class Sessions(Document):
     timeout: Duration = parse_duration("30 minutes")
     channel_timeouts: dict[Literal["web", "email", "app", "social", "offline"], Duration] = {}
     max_length: Duration = parse_duration("24 hours")
+    cut_at_campaign: bool = False
+    cut_at_midnight: TimeZone | None = None  # the zone whose midnight it is
+
+
+class Experience(Document):
+    """What tells the connected-experience strategies apart: `guidance` to a choice, a `desire` that is known."""
+
+    guidance: Predicate = (
+        "event_type in ('quiz_completed', 'product_compared', 'recommendation_viewed', 'recommendation_clicked',"
+        " 'advisor_contacted')"
+    )
+    desire: Predicate = "event_type in ('product_searched', 'order_repeated')"
 
 
 class Identity(Document):
@@ -161,6 +181,7 @@ class Taxonomy(Document):
     journeys: Journeys
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
+    experience: Experience = Experience()
     funnels: list[Funnel] = []
 
     @property
@@ -195,6 +216,10 @@ class Taxonomy(Document):
             "touchpoint_stages": (
                 f"select event_id, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage"
                 " from intermediate.touchpoint_history"
+            ),
+            "experience_signals": (
+                f"select event_id, customer_id, coalesce(try({self.experience.guidance}), false) as is_guidance,"
+                f" coalesce(try({self.experience.desire}), false) as is_desire from intermediate.touchpoint_history"
             ),
             "step_matches": _unnested(steps, "funnel varchar, step_order integer", "match.funnel, match.step_order"),
             "segment_values": _unnested(
@@ -231,6 +256,8 @@ class Taxonomy(Document):
             },
             "sessions": {
                 "session_max_length": pa.array([self.sessions.max_length], interval),
+                "cut_at_campaign": pa.array([self.sessions.cut_at_campaign], pa.bool_()),
+                "midnight_of": pa.array([self.sessions.cut_at_midnight], pa.string()),
             },
             "identity": {
                 "shared_devices": pa.array([self.identity.shared_devices], pa.string()),

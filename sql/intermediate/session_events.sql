@@ -18,9 +18,16 @@ visits as (
         events.event_order,
         events.occurred_at,
         events.explicit_session_id,
-        timeouts.timeout
+        timeouts.timeout,
+        case
+            when settings.cut_at_campaign and coalesce(events.campaign_source, events.campaign_medium, events.campaign_name)
+                is not null
+                then json_array(events.campaign_source, events.campaign_medium, events.campaign_name)::varchar
+        end as campaign,
+        timezone(settings.midnight_of, events.occurred_at)::date as local_day
     from events
     inner join timeouts on events.channel = timeouts.channel
+    cross join settings
     where events.initiator = 'customer'
 ),
 
@@ -61,19 +68,35 @@ labelled as (
     window stretch_visits as (partition by customer_id, source_device, stretch order by event_order)
 ),
 
--- Two ids never share a session, even interleaved; one id is still split by the timeout.
+-- Two ids never share a session, even interleaved; one id is still split by the timeout, and where the taxonomy asks
+-- for it by another campaign and by midnight.
+neighbours as (
+    select
+        *,
+        lag(occurred_at) over label_visits as occurred_before,
+        lag(local_day) over label_visits as day_before,
+        last_value(campaign ignore nulls) over (
+            label_visits rows between unbounded preceding and 1 preceding
+        ) as campaign_before
+    from labelled
+    window label_visits as (partition by customer_id, source_device, session_label order by event_order)
+),
+
 label_gaps as (
     select
         *,
-        coalesce(occurred_at - lag(occurred_at) over label_visits > timeout, false) as is_split
-    from labelled
-    window label_visits as (partition by customer_id, source_device, session_label order by event_order)
+        case
+            when occurred_at - occurred_before > timeout then 'timeout'
+            when occurred_before is not null and campaign <> coalesce(campaign_before, '') then 'campaign'
+            when local_day <> day_before then 'midnight'
+        end as split_cause
+    from neighbours
 ),
 
 runs as (
     select
         *,
-        count(*) filter (where is_split) over (
+        count(*) filter (where split_cause is not null) over (
             partition by customer_id, source_device, session_label
             order by event_order
         ) as run
@@ -114,8 +137,7 @@ pieces as (
         runs.event_id,
         runs.event_order,
         runs.occurred_at,
-        runs.is_after_timeout,
-        runs.is_split,
+        case when runs.is_after_timeout then 'timeout' else runs.split_cause end as split_cause,
         max(starts.started_at) as piece
     from runs
     left join starts
@@ -131,7 +153,7 @@ placed as (
     select
         *,
         first_value(event_id) over session_visits as first_event_id,
-        first_value(is_after_timeout or is_split) over session_visits as began_after_timeout,
+        first_value(split_cause) over session_visits as began_by,
         coalesce(piece > min(piece) over run_visits, false) as began_at_limit,
         min(event_order) over device_visits as first_order
     from pieces
@@ -150,8 +172,7 @@ caused as (
         case
             when min(event_order) over session_visits = first_order then 'first'
             when began_at_limit then 'max_length'
-            when began_after_timeout then 'timeout'
-            else 'session_id'
+            else coalesce(began_by, 'session_id')
         end as cut_cause
     from placed
     window session_visits as (partition by customer_id, source_device, session_label, run, piece)

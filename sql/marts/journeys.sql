@@ -5,6 +5,8 @@ with
 
 touchpoints as (select * from marts.touchpoints),
 
+experiences as (select * from intermediate.journey_experiences),
+
 observation as (select * from staging.observation),
 
 settings as (select * from taxonomy.journeys),
@@ -71,8 +73,10 @@ journeys as (
         epoch(summed.converted_at - summed.started_at) as seconds_to_goal,
         summed.started_at <= observation.observed_from + settings.idle_timeout as is_left_truncated,
         observation.as_of <= summed.open_until as is_right_truncated,
-        summed.open_until
+        summed.open_until,
+        experiences.connected_experience
     from bounded as summed
+    inner join experiences on summed.journey_id = experiences.journey_id
     cross join observation
     cross join settings
     window customer_journeys as (partition by summed.customer_id order by summed.journey_order)

@@ -52,6 +52,7 @@ TAXONOMIES = {
     "one customer per contact": changed("identity", limits={"email": 1}),
     "short silence": changed("journeys", idle_timeout=timedelta(days=1)),
     "short sessions": changed("sessions", timeout=timedelta(minutes=5)),
+    "midnight": changed("sessions", cut_at_midnight="Europe/Madrid"),
     "one rule": RETAIL.model_copy(update={"rules": RETAIL.rules[-1:]}),
     "one funnel": RETAIL.model_copy(update={"funnels": RETAIL.funnels[:1]}),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.conftest import event
 
 JOURNEYS = "select journey_id, status, touchpoints from marts.journeys order by customer_id, journey_order"
@@ -12,6 +14,30 @@ LATER = event("z", "2026-12-31 00:00", who={"customer_id": "zoe"})
 
 def of_ann(tables):
     return [row for row in tables.values(JOURNEYS) if row[0] != "journey:z"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "touches"),
+    [
+        ("automatic_execution", [("email_delivered", "company"), ("order_completed", "company")]),
+        ("coach_behavior", [("email_delivered", "company"), ("product_viewed", "customer")]),
+        # The company asked after the customer had: that is no nudge.
+        ("unlabelled", [("product_viewed", "customer"), ("email_delivered", "company")]),
+        ("curated_offering", [("quiz_completed", "customer"), ("product_added", "customer")]),
+        (
+            "curated_offering",
+            [("product_searched", "customer"), ("product_compared", "customer"), ("order_completed", "customer")],
+        ),
+        ("respond_to_desire", [("product_searched", "customer"), ("order_completed", "customer")]),
+        ("unlabelled", [("product_added", "customer"), ("quiz_completed", "customer")]),
+        ("unlabelled", [("product_searched", "customer")]),
+    ],
+)
+def test_the_connected_experience_is_the_first_strategy_that_shows(build_world, strategy, touches):
+    tables = build_world(
+        [event(str(n), f"2026-01-01 10:0{n}", kind, initiator=by) for n, (kind, by) in enumerate(touches)]
+    )
+    assert tables.values("select connected_experience from marts.journeys") == [(strategy,)]
 
 
 def test_silence_longer_than_the_idle_timeout_abandons_and_exactly_it_does_not(build_world):

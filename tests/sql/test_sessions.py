@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from journey_core.taxonomy import load_taxonomy
 from tests.conftest import event
 
 COOKIE = {"anonymous_id": "cookie", "customer_id": "ann"}
@@ -82,3 +83,33 @@ def test_what_the_company_does_has_no_session_and_extends_none(build_world):
     )
     assert tables.values(SESSIONS) == [(1, "first"), (1, "timeout")]
     assert tables.values("select session_id from marts.touchpoints where event_id = '2'") == [(None,)]
+
+
+def cutting(**options):
+    retail = load_taxonomy("retail")
+    return retail.model_copy(update={"sessions": retail.sessions.model_copy(update=options)})
+
+
+def test_another_campaign_cuts_where_the_taxonomy_says_so(build_world):
+    def click(number, minute, source):
+        context = {"campaign": {"source": source}} if source else {}
+        return event(number, f"2026-01-01 10:{minute:02}", who=COOKIE, context=context)
+
+    visits = [click("1", 0, None), click("2", 1, "a"), click("3", 2, None), click("4", 3, "a"), click("5", 4, "b")]
+    assert build_world(visits).values(SESSIONS) == [(5, "first")]
+    cut = build_world(visits, cutting(cut_at_campaign=True))
+    assert cut.values(SESSIONS) == [(1, "first"), (3, "campaign"), (1, "campaign")]
+
+
+def test_midnight_cuts_in_the_zone_that_the_taxonomy_names(build_world):
+    visits = [
+        event("1", "2026-01-01 22:50", who=COOKIE),
+        event("2", "2026-01-01 23:10", who=COOKIE),  # 00:10 in Madrid
+        event("3", "2026-01-01 23:30", who=COOKIE),
+        event("4", "2026-01-02 00:00", who=COOKIE),
+    ]
+    assert build_world(visits, cutting(cut_at_midnight="Europe/Madrid")).values(SESSIONS) == [
+        (1, "first"),
+        (3, "midnight"),
+    ]
+    assert build_world(visits, cutting(cut_at_midnight="UTC")).values(SESSIONS) == [(3, "first"), (1, "midnight")]
