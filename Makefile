@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-faults test-laws bench-landing test-fast check docs lock clean
+.PHONY: help setup demo up down test test-faults test-laws bench-build bench-landing test-fast check docs lock clean
 
 help: ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test-faults: $(READY) ## Kill, stop, starve and poison the lander at full size, 
 
 test-laws: $(READY) ## The laws on random worlds at full size: ten thousand steps of building; about an hour
 	@$(BIN)/pytest tests/properties --full --durations=8
+
+bench-build: $(READY) ## Lake to journeys, full and incremental, at several sizes
+	@$(BIN)/python -m benchmarks.build
 
 bench-landing: $(READY) ## Landing beside its peers and its clients' ceilings, in one run
 	@$(BIN)/python -m benchmarks.landing

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
+from journey_core.ledger import digests
 from journey_core.models import Model
 
 _RECORD = 'topic, generation, partition, "offset", event_id, payload_hash'
@@ -157,17 +158,13 @@ class Slice:
         parts = []
         for table in tables:
             name = f"marts.{table}"
-            old = f"(from {self._main(name)} where customer_id in (from slice.scope.customers))"
-            new = f"(from {_out(name)})"
+            old, new = f"{self._main(name)} where customer_id in (from slice.scope.customers)", _out(name)
             parts.append(f"""
-                select '{table}' as "table", customer_id,
-                    (select count(*) from {old} as old where old.customer_id = changed.customer_id) as rows_before,
-                    (select count(*) from {new} as new where new.customer_id = changed.customer_id) as rows_after
-                from (
-                    select customer_id from ({old} except all {new})
-                    union
-                    select customer_id from ({new} except all {old})
-                ) as changed
+                select '{table}' as "table", coalesce(old.customer_id, new.customer_id) as customer_id,
+                    coalesce(old.row_count, 0) as rows_before, coalesce(new.row_count, 0) as rows_after
+                from ({digests(old)}) as old
+                full join ({digests(new)}) as new on old.customer_id = new.customer_id
+                where old.digest is distinct from new.digest
             """)
         return f"""
             select changed."table", changed.customer_id, changed.rows_before, changed.rows_after,

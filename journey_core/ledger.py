@@ -58,7 +58,7 @@ class Ledger:
             name = f"marts.{table}"
             if name in existing & {model.name for model in stale}:
                 self._before[table] = f"before_{table}"
-                self.connection.execute(f"create or replace temp table before_{table} as {_digests(name)}")
+                self.connection.execute(f"create or replace temp table before_{table} as {digests(name)}")
 
     def write(self, entries: str) -> None:
         """Write entries: a select of table, customer_id, cause, rows_before, rows_after."""
@@ -81,8 +81,8 @@ class Ledger:
                     'configuration' as cause, coalesce(old.row_count, 0) as rows_before,
                     coalesce(new.row_count, 0) as rows_after
                 from {before} as old
-                full join ({_digests(f"marts.{table}")}) as new on old.customer_id = new.customer_id
-                where old.digest is distinct from new.digest or old.row_count is distinct from new.row_count
+                full join ({digests(f"marts.{table}")}) as new on old.customer_id = new.customer_id
+                where old.digest is distinct from new.digest
                 """
             )
 
@@ -117,8 +117,9 @@ class Ledger:
         self.connection.execute("insert into meta.files select unnest($1::varchar[])", [list(files)])
 
 
-def _digests(name: str) -> str:
+def digests(rows: str) -> str:
+    """SQL: per customer a number of its rows and a digest of them; `rows` is a table, or a table and its condition."""
     return (
         "select customer_id, count(*) as row_count, sum(hash(rows)::hugeint) as digest"
-        f" from {name} as rows group by customer_id"
+        f" from (from {rows}) as rows group by customer_id"
     )

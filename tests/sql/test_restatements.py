@@ -1,0 +1,153 @@
+"""What one build says of the one before it: whose rows moved, why, and whose an identifier was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from journey_core.errors import NotBuiltError
+from journey_core.taxonomy import load_taxonomy
+from journey_core.warehouse import Warehouse
+from tests.conftest import build_tables, event
+from tests.properties.test_incremental import changed, differences
+
+ANN, BOB, COOKIE = {"customer_id": "ann"}, {"customer_id": "bob"}, {"anonymous_id": "cookie"}
+CAUSES = """
+    select distinct customer_id, cause from marts.restatements
+    where build_order = (select max(build_order) from marts.restatements) order by all
+"""
+BASE = [
+    event("1", "2026-01-10 10:00", who=ANN),
+    event("2", "2026-01-11 10:00", who=COOKIE),
+    event("3", "2026-01-12 10:00", who=BOB),
+]
+
+
+@pytest.fixture
+def rebuild(tmp_path):
+    """Build one warehouse again and again."""
+
+    def build(events, taxonomy="retail", **options):
+        return build_tables(events, tmp_path / "one.duckdb", taxonomy, **options)
+
+    return build
+
+
+def anonymous(tables):
+    ((name,),) = tables.values("select customer_id from marts.identity_map where identifier = 'cookie'")
+    return name
+
+
+def test_a_first_build_restates_nothing(rebuild):
+    assert rebuild(BASE).values("select count(*) from marts.restatements") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("more", "causes"),
+    [
+        (event("4", "2026-01-12 10:00:00.000001", who=BOB), [("bob", "new")]),
+        (event("4", "2026-01-12 10:00", who=BOB), [("bob", "late")]),
+        (event("4", "2024-12-01 10:00", who=BOB), [("bob", "late")]),
+    ],
+)
+def test_what_comes_is_new_or_late_by_the_as_of_before(rebuild, more, causes):
+    # Nobody else's rows move: the first event of all would move `is_left_truncated`, were it within an idle timeout.
+    early = event("0", "2024-01-01 10:00", who={"customer_id": "first"})
+    rebuild([early, *BASE])
+    assert rebuild([early, *BASE, more]).values(CAUSES) == causes
+
+
+def test_a_late_login_moves_events_from_one_customer_to_another(rebuild):
+    before = anonymous(rebuild(BASE))
+    tables = rebuild([*BASE, event("4", "2026-01-09 10:00", who=COOKIE | ANN), event("0", "2025-06-01 10:00", who=BOB)])
+    assert dict(tables.values(CAUSES)) == {before: "identity", "ann": "identity", "bob": "late"}
+    moved = """
+        select customer_id, rows_before, rows_after from marts.restatements where "table" = 'touchpoints' order by 1
+    """
+    assert tables.values(moved) == [("ann", 1, 3), (before, 1, 0), ("bob", 1, 2)]
+    history = """
+        select customer_id, valid_to_build is null from marts.identity_history
+        where identifier = 'cookie' order by valid_to_build nulls last
+    """
+    assert tables.values(history) == [(before, False), ("ann", True)]
+
+
+def test_what_goes_is_a_removal(rebuild):
+    rebuild([*BASE, event("4", "2026-01-11 11:00", who=ANN)])
+    assert rebuild(BASE).values(CAUSES) == [("ann", "removal")]
+
+
+def test_time_alone_ends_what_was_open(rebuild):
+    rebuild(BASE)
+    tables = rebuild([*BASE, event("4", "2026-02-10 12:00", who={"customer_id": "carl"})])
+    assert dict(tables.values(CAUSES))["ann"] == "time"
+    assert tables.values("select status from marts.journeys where customer_id = 'ann'") == [("abandoned",)]
+
+
+def test_another_taxonomy_is_the_cause_of_what_it_changes_and_only_that_is_built(rebuild):
+    bought = [*BASE, event("4", "2026-01-14 10:00", "order_completed", who=ANN)]
+    rebuild(bought)
+    built = []
+    silence = changed("journeys", idle_timeout=load_taxonomy("loan").journeys.idle_timeout)
+    tables = rebuild(bought, silence, progress=lambda label, *_: built.append(label))
+    assert {cause for _, cause in tables.values(CAUSES)} == {"configuration"}
+    assert "updating staging.events" in built
+    assert "updating intermediate.session_events" in built
+    assert "building marts.journeys" in built
+    assert "building staging.events" not in built
+
+
+ROOT = str(Path(__file__).parents[2])
+KILLED = """
+import os, signal, sys
+from tests.sql.test_restatements import worlds
+from tests.conftest import build_tables
+def kill(label, *_):
+    if label == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+from pathlib import Path
+build_tables(worlds(int(sys.argv[2])), Path(sys.argv[1]), progress=kill)
+"""
+
+
+def worlds(number):
+    """Two worlds, the second with more of everybody."""
+    return [*BASE, *(event(f"x{n}", "2026-01-09 10:00", who=COOKIE | ANN) for n in range(number))]
+
+
+@pytest.mark.parametrize("label", ["updating intermediate.customers", "updating marts.journeys", "building"])
+def test_a_build_that_is_killed_leaves_the_one_before_it(tmp_path, label):
+    """`building` is the last word before the commit."""
+    path = tmp_path / "one.duckdb"
+    before = build_tables(worlds(0), path)
+    expected = before.everything()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), "2", label],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert before.everything() == expected
+    build_tables(worlds(2), path)
+    build_tables(worlds(2), tmp_path / "fresh.duckdb")
+    assert differences(path, tmp_path / "fresh.duckdb") == {}
+
+
+def test_a_first_build_that_is_killed_leaves_no_build(tmp_path):
+    path = tmp_path / "one.duckdb"
+    subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), "2", "building"],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        capture_output=True,
+        check=False,
+    )
+    with pytest.raises(NotBuiltError):
+        Warehouse(path).last_build()
+    assert build_tables(worlds(2), path).values("select count(*) from marts.touchpoints") == [(5,)]
