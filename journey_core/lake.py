@@ -31,6 +31,7 @@ from deltalake.writer.properties import ColumnProperties
 
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
+from journey_core.privacy import ERASED, Person
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
 LANDING_GAPS = pa.schema(
@@ -305,6 +306,43 @@ class Lake:
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
+    def hashes_of(self, person: Person) -> list[str]:
+        """The payload hashes of the records that `erase` would remove or redact."""
+        snapshot = self.snapshot()
+        found: set[str] = set()
+        with duckdb.connect() as connection:
+            for name in LANDED:
+                if files := snapshot.files(name):
+                    theirs = _theirs(connection, files, name, person)
+                    rows = connection.execute(
+                        f"select hash_before from {theirs} where hash_before is not null"
+                    ).fetchall()
+                    found |= {digest for (digest,) in rows}
+        return sorted(found)
+
+    def erase(self, person: Person) -> tuple[int, int]:
+        """Remove a person's records from every file, and their names from the events of others.
+
+        Returns how many records were removed, and how many redacted. The files that held them, and the log that
+        remembers their statistics, are deleted at once: no reader keeps an older snapshot.
+        """
+        counts = [0, 0]
+        for name in LANDED:
+            self._rewrite(partial(_erase, name=name, person=person, counts=counts), name)
+            with _storage_errors(self.root):
+                table = self.snapshot().tables[name]
+                table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+                # A commit of its own, so that no commit stays that names the old files.
+                table.alter.set_table_properties(
+                    {"delta.checkpointInterval": _CONFIGURATION["delta.checkpointInterval"]}
+                )
+                table.create_checkpoint()
+                log = self.root / name / "_delta_log"
+                for path in log.iterdir():
+                    if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
+                        path.unlink()
+        return counts[0], counts[1]
+
     def _rewrite(self, change: Callable[[DeltaTable], None], name: str) -> None:
         """Change a table's files, again from the start where somebody else was faster."""
         for left in reversed(range(_TRIES)):
@@ -405,6 +443,73 @@ def _delete(table: DeltaTable, rows: pa.Table) -> None:
     same += " and held.topic = moved.topic"
     merge = table.merge(coordinates, same, source_alias="moved", target_alias="held", writer_properties=_WRITER)
     merge.when_matched_delete().execute()
+
+
+def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: str, person: Person) -> str:
+    """SQL: the records that name a person; `is_gone` where the record is theirs, else its columns without them."""
+    connection.execute("set timezone = 'UTC'")
+    anywhere, whole = person.patterns()
+    pairs = [f"{namespace}\x1f{identifier}" for namespace, identifier in sorted(person.identifiers | person.written)]
+    connection.execute("set variable anywhere = $1", [anywhere])
+    connection.execute("set variable whole = $1", [whole])
+    connection.execute("set variable pairs = $1::varchar[]", [pairs])
+    connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
+    connection.execute(
+        """
+        create or replace temp macro is_named(text) as coalesce(
+            regexp_matches(text, getvariable('anywhere')) or regexp_matches(text, getvariable('whole')), false
+        );
+        create or replace temp macro redacted(text) as regexp_replace(
+            regexp_replace(text, getvariable('anywhere'), $erased$, 'g'),
+            getvariable('whole'), '"' || $erased$ || '"', 'g'
+        );
+        -- What is no text is shown with its quotes escaped.
+        create or replace temp macro as_text(bytes) as coalesce(
+            try(decode(bytes)), replace(bytes::varchar, chr(92) || 'x22', '"')
+        );
+        """.replace("$erased$", f"'{ERASED}'")
+    )
+    is_theirs = "coalesce(event_id in (select unnest(getvariable('events'))), false)"
+    is_pair = "list_contains(getvariable('pairs'), entry.key || chr(31) || entry.value)"
+    others = f"list_filter(map_entries(identifiers), lambda entry: not {is_pair})"
+    mentions = f"coalesce(len({others}) < cardinality(identifiers), false)"
+    mentions += "".join(f" or is_named({text})" for text in ("context", "properties", "extra"))
+    if name == "rejected_events":
+        # The bytes of a record that was refused cannot be redacted: it goes as a whole.
+        is_gone = "true"
+        mentions += """ or is_named(as_text(value)) or is_named('"' || as_text(key) || '"')"""
+    else:
+        is_gone = is_theirs
+    return f"""(
+        select topic, coalesce(generation, 0) as generation, "partition", "offset", {is_gone} as is_gone,
+            payload_hash as hash_before,
+            -- Another row is another record: builds know by the hash that it has changed.
+            sha256(payload_hash || '{ERASED}') as payload_hash,
+            map_from_entries({others}) as identifiers, redacted(context) as context, redacted(properties) as properties,
+            redacted(extra) as extra
+        from {rows_of(files)}
+        where {is_theirs} or {mentions}
+    )"""
+
+
+def _erase(table: DeltaTable, name: str, person: Person, counts: list[int]) -> None:
+    files = [unquote(uri) for uri in table.file_uris()]
+    if not files:
+        return
+    with duckdb.connect() as connection:
+        found = connection.sql(f"from {_theirs(connection, files, name, person)}").to_arrow_table()
+    if not found.num_rows:
+        return
+    found = found.drop_columns(["hash_before"])
+    same = " and ".join(f'coalesce(held."{key}", 0) = theirs."{key}"' for key in ("generation", "partition", "offset"))
+    same = f"held.topic = theirs.topic and {same}"
+    merge = table.merge(found, same, source_alias="theirs", target_alias="held", writer_properties=_WRITER)
+    merge = merge.when_matched_delete("theirs.is_gone")
+    columns = ("payload_hash", "identifiers", "context", "properties", "extra")
+    merge.when_matched_update({column: f"theirs.{column}" for column in columns}).execute()
+    gone = pa.compute.sum(found["is_gone"]).as_py()
+    counts[0] += gone
+    counts[1] += found.num_rows - gone
 
 
 def _sort_small_files(table: DeltaTable) -> None:

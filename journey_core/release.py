@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ import pyarrow as pa
 
 from journey_core.errors import InputError, NotBuiltError, StorageError
 from journey_core.models import Contract, quoted
+from journey_core.privacy import Person
 from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
 
@@ -78,6 +80,83 @@ def publish_release(
             f"release {name} cannot be written under {root}: {error}. Readers keep the release that current.json names"
         ) from error
     return Release(root, manifest)
+
+
+def erase_from_releases(root: Path, person: Person) -> int:
+    """Write every release that names a person again without them, under a new name; returns how many.
+
+    A published path is never written again, and the old ones are deleted: readers of a manifest read anew.
+    Aggregates stay as they were counted, but for rows that bear a name. Data Docs that name the person are left out.
+    """
+    current = _read_manifest(root)
+    changed = 0
+    for old in sorted(path.parent for path in root.glob("*/manifest.json")):
+        manifest = json.loads((old / "manifest.json").read_text())
+        name = f"{manifest['release']}.erased"
+        while (root / name).exists():
+            name += ".erased"
+        with TemporaryDirectory(dir=root.parent, prefix=".erasing-") as aside:
+            if not _write_without(person, old, manifest, Path(aside) / name, name):
+                continue
+            written = json.loads((Path(aside) / name / "manifest.json").read_text())
+            (Path(aside) / name).rename(root / name)
+            if current is not None and current["release"] == manifest["release"]:
+                catalog = _write_catalog(Path(aside), Release(root, written))
+                _swap(root / "current.json", json.dumps(written, indent=1))
+                catalog.replace(root / "catalog.duckdb")
+        shutil.rmtree(old)
+        changed += 1
+    return changed
+
+
+def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: Path, name: str) -> bool:
+    """Write a release without a person into `folder`. False, and nothing is left, where it does not name them."""
+    anywhere, whole = person.patterns()
+    folder.mkdir()
+    is_named = False
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("set variable anywhere = $1", [anywhere])
+        connection.execute("set variable whole = $1", [whole])
+        for table, entry in manifest["tables"].items():
+            (folder / table).mkdir()
+            for file in entry["files"]:
+                target = folder / table / Path(file["path"]).name
+                source = f"read_parquet('{str(old.parent / file['path']).replace(chr(39), chr(39) * 2)}')"
+                # As JSON, each value is a whole string between quotes: a row goes where one of them is theirs.
+                kept = (
+                    f"select * from {source} as row_of where not coalesce("
+                    "regexp_matches(to_json(row_of)::varchar, getvariable('anywhere'))"
+                    " or regexp_matches(to_json(row_of)::varchar, getvariable('whole')), false)"
+                )
+                connection.execute(
+                    f"copy ({kept}) to '{str(target).replace(chr(39), chr(39) * 2)}' (format parquet, compression zstd)"
+                )
+                target.chmod(0o444)
+                _fsync(target)
+                ((rows,),) = connection.execute(f"select count(*) from '{target}'").fetchall()
+                is_named = is_named or rows != entry["rows"]
+                entry["rows"] = rows
+                file |= {
+                    "path": f"{name}/{table}/{target.name}",
+                    "bytes": target.stat().st_size,
+                    "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                }
+    if is_named:
+        if (old / "data_docs").exists() and not _names(old / "data_docs", person):
+            shutil.copytree(old / "data_docs", folder / "data_docs")
+        _swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
+    return is_named
+
+
+def _names(folder: Path, person: Person) -> bool:
+    """Whether a text file below `folder` names a person."""
+    patterns = [re.compile(pattern) for pattern in person.patterns()]
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        text = path.read_text(encoding="utf-8", errors="replace").replace("&quot;", '"')
+        if any(pattern.search(text) for pattern in patterns):
+            return True
+    return False
 
 
 def current_release(root: Path) -> Release:

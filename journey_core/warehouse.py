@@ -23,6 +23,7 @@ from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
+from journey_core.privacy import Person
 from journey_core.taxonomy import Taxonomy
 
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
@@ -182,6 +183,100 @@ class Warehouse:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""
         with self.connect() as connection:
             return last_build(connection)
+
+    def person(self, namespace: str | None, identifier: str) -> Person:
+        """Everything that the last build knows of a customer, or of whoever bears an identifier (normalised).
+
+        Raises InputError where nobody is known by it.
+        """
+        with self.connect() as connection:
+            last_build(connection)
+            asked = [namespace, identifier]
+            if namespace is None:
+                customer: str | None = identifier
+            else:
+                sql = "select customer_id from intermediate.customers where namespace = ? and identifier = ?"
+                customer = next((name for (name,) in connection.execute(sql, asked).fetchall()), None)
+            sql = """
+                create or replace temp table theirs as
+                select namespace, identifier from intermediate.customers where customer_id = $1
+                union
+                -- An identifier that was removed belongs to nobody, and may still be written somewhere.
+                select namespace, identifier from staging.event_identifiers where namespace = $2 and identifier = $3
+            """
+            connection.execute(sql, [customer, *asked])
+            identifiers = connection.execute("from theirs").fetchall()
+            if not identifiers:
+                named = identifier if namespace is None else f"{namespace}={identifier}"
+                raise InputError(f"nobody is known as {named}. Look for them in marts.identity_map")
+            written = """
+                select distinct named.namespace, events.identifiers[named.namespace]
+                from staging.event_identifiers as named
+                inner join theirs using (namespace, identifier)
+                inner join staging.events as events on named.event_id = events.event_id
+                where named.role <> 'merged_with'
+            """
+            events = """
+                select event_id from intermediate.event_owners where customer_id = ?
+                union
+                select event_id from staging.event_identifiers inner join theirs using (namespace, identifier)
+                where role = 'removed'
+            """
+            return Person(
+                customer,
+                frozenset(identifiers),
+                frozenset(connection.execute(written).fetchall()),
+                frozenset(name for (name,) in connection.execute(events, [customer]).fetchall()),
+            )
+
+    def held(self, person: Person) -> Iterator[str]:
+        """A person's rows of every table that has such, as JSON: `{"table": ..., "row": ...}` a line."""
+        with self.connect() as connection:
+            connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
+            connection.execute("set variable customer = $1", [person.customer_id])
+            columns = connection.execute(
+                "select schema_name || '.' || table_name, list(column_name) from duckdb_columns()"
+                " where database_name = current_database() and (schema_name = 'marts' or table_name = 'events')"
+                " group by all order by 1 desc"
+            ).fetchall()
+            for table, names in columns:
+                if "customer_id" in names:
+                    where = "customer_id = getvariable('customer')"
+                elif table == "staging.events":
+                    where = "event_id in (select unnest(getvariable('events')))"
+                else:
+                    continue
+                for (row,) in connection.sql(
+                    f"select to_json(held)::varchar from {table} as held where {where}"
+                ).fetchall():
+                    yield f'{{"table": "{table}", "row": {row}}}'
+
+    def forget(self, person: Person) -> None:
+        """Take a person out of what remembers former builds, and write the file anew: no freed block keeps them."""
+        names = [f"{namespace}\x1f{identifier}" for namespace, identifier in person.identifiers]
+        customers = [person.customer_id, *(identifier for _, identifier in person.identifiers)]
+        with self.connect(read_only=False) as connection:
+            for schema in ("meta", "marts"):
+                connection.execute(
+                    f"delete from {schema}.identity_history"
+                    " where namespace || chr(31) || identifier in (select unnest($1::varchar[]))"
+                    " or customer_id in (select unnest($2::varchar[]))",
+                    [names, customers],
+                )
+                connection.execute(
+                    f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))",
+                    [customers],
+                )
+        aside = self.path.with_name(f".{self.path.name}.new")
+        aside.unlink(missing_ok=True)
+        with self.connect(read_only=False) as connection:
+            connection.execute("checkpoint")
+            here = _one(connection, "select current_database()")
+            connection.execute(f"attach '{str(aside).replace(chr(39), chr(39) * 2)}' as anew")
+            connection.execute(f'copy from database "{here}" to anew')
+            connection.execute("detach anew")
+        aside.replace(self.path)
+        self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
 
     def query(self, sql: str) -> pa.Table:
         """The rows of one select over the tables of the last build. Raises InputError where the SQL is wrong."""

@@ -27,6 +27,8 @@ from pipelines.check import check as check_tables
 from pipelines.check import require_passed
 from pipelines.compact import compact as compact_lake
 from pipelines.demo import run_demo
+from pipelines.erase import erase as erase_person
+from pipelines.erase import export as export_person
 from pipelines.land import land as land_events
 from pipelines.produce import send, write_jsonl
 from pipelines.progress import Progress
@@ -205,6 +207,43 @@ def build(
             Settings(), events=events, taxonomy=taxonomy, as_of=_instant(as_of), full=full, progress=progress
         )
     _say(built, as_json)
+
+
+@app.command()
+def erase(
+    customer: Annotated[str | None, typer.Option(help="Their customer_id.")] = None,
+    identifier: Annotated[str | None, typer.Option(help="Any identifier of theirs, as email=ann@example.com.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Erase a person: their whole component leaves the lake, the warehouse, every release and the identity history.
+
+    Example: journey erase --identifier email=ann@example.com
+    """
+    who = _who(customer, identifier)
+    with _shown() as progress:
+        erased = erase_person(Settings(), who, progress=progress)
+    _say(erased, as_json)
+
+
+@app.command()
+def export(
+    customer: Annotated[str | None, typer.Option(help="Their customer_id.")] = None,
+    identifier: Annotated[str | None, typer.Option(help="Any identifier of theirs, as email=ann@example.com.")] = None,
+) -> None:
+    """Print what is held of a person, as JSON lines: events, journeys, identifiers, ...
+
+    Example: journey export --customer ann > ann.jsonl
+    """
+    for line in export_person(Settings(), _who(customer, identifier)):
+        print(line)
+
+
+def _who(customer: str | None, identifier: str | None) -> str:
+    if (customer is None) == (identifier is None):
+        raise InputError("say who: --customer ID, or --identifier NAMESPACE=VALUE")
+    if identifier is not None and "=" not in identifier:
+        raise InputError(f"--identifier {identifier}: write NAMESPACE=VALUE, as email=ann@example.com")
+    return customer if customer is not None else str(identifier)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from typing import TypeVar
 from journey_core.contract import Judged, judge
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
+from journey_core.privacy import Erasures
 from journey_core.release import current_release
 from pipelines.fetch import Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
@@ -142,7 +143,8 @@ def _land_topic(
 def _judged(batches: Generator[Batch], settings: Settings) -> Generator[tuple[Batch, Judged]]:
     with closing(batches):
         for batch in batches:
-            yield batch, judge(batch.records, future_tolerance=settings.future_tolerance)
+            judged = judge(batch.records, future_tolerance=settings.future_tolerance)
+            yield batch, Erasures.read(settings.erasures).withhold(judged)
 
 
 def _ahead(items: Generator[Item]) -> Generator[Item]:

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
         return self.home / "lake"
 
     @property
+    def erasures(self) -> Path:
+        """The file of erased people's fingerprints."""
+        return self.home / "lake" / "erased.json"
+
+    @property
     def warehouse(self) -> Path:
         """The DuckDB file that builds write."""
         return self.home / "warehouse.duckdb"

@@ -1,0 +1,139 @@
+"""A person who asks to be forgotten leaves every file; a person who asks what is held gets it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from journey_core.contract import judge, records_of
+from journey_core.errors import InputError
+from journey_core.lake import Lake, Partition
+from journey_core.models import contracts
+from journey_core.privacy import Erasures
+from journey_core.release import current_release, publish_release, query_release
+from pipelines.build import build
+from pipelines.erase import erase, export
+from pipelines.settings import Settings
+from tests.conftest import event
+
+ANN = {"customer_id": "ann-41", "email": "Ann.Lee@Example.com "}
+COOKIE = {"anonymous_id": "cookie-of-ann"}
+BOB = {"customer_id": "bob-7"}
+TABLET = {"device_id": "tablet-in-the-kitchen"}
+#: However they are written: none of these may be left in any file.
+NAMES = ("ann-41", "ann.lee@example.com", "cookie-of-ann")
+ON = Partition("events.web.v1", 0)
+
+RECORDS = [
+    json.dumps(made).encode()
+    for made in (
+        event("a1", "2026-01-01 10:00", who=COOKIE),
+        event("a2", "2026-01-01 10:05", who=COOKIE | ANN),
+        event("a3", "2026-01-01 10:06", "order_completed", who=ANN | TABLET, properties={"revenue": "10.00"}),
+        event("a4", "2026-01-01 10:07", who=TABLET),
+        event("b1", "2026-01-02 10:00", who=BOB | TABLET),
+        event("b2", "2026-01-02 11:00", who=BOB, properties={"text": "ask ann.lee@example.com"}),
+        event("b3", "2026-01-02 12:00", who=BOB | {"email": "ann.lee@example.com"}),
+        event("b4", "2026-01-02 13:00", who=TABLET),
+    )
+]
+RECORDS += [RECORDS[1], b'{"broken": "ann-41"', b'{"broken": "bob-7"', b"\xff ANN.LEE@example.com"]
+
+
+def landed(settings, values, first=0):
+    lake = Lake(settings.lake)
+    if first == 0:
+        lake.accept((), lake.snapshot(), {ON: 0}, {}, datetime.now(UTC))
+    records = records_of(values, topic=ON.topic)
+    records = records.set_column(3, "offset", [list(range(first, first + len(values)))])
+    judged = Erasures.read(settings.erasures).withhold(judge(records))
+    lake.commit(judged, lake.snapshot(), {ON: first}, {ON: first + len(values)}, {})
+    return judged
+
+
+@pytest.fixture
+def shop(home):
+    """A landed, built and twice published home."""
+    settings = Settings(home=home)
+    landed(settings, RECORDS)
+    warehouse = settings.open_warehouse()
+    publish_release(warehouse, build(settings), contracts(), settings.releases, None)
+    publish_release(
+        warehouse, build(settings, as_of=datetime(2026, 1, 2, tzinfo=UTC)), contracts(), settings.releases, None
+    )
+    return settings
+
+
+def names_left(home):
+    """File → a name that is left in it; compressed files as they read."""
+    found = {}
+    for path in (path for path in home.rglob("*") if path.is_file()):
+        text = path.read_bytes().decode("latin-1").lower()
+        if path.suffix == ".parquet":
+            text += str(pq.read_table(path).to_pylist()).lower()
+        if path.suffix == ".duckdb" and path.name != "catalog.duckdb":
+            with duckdb.connect(str(path), read_only=True) as connection:
+                connection.execute("set timezone = 'UTC'")
+                for (table,) in connection.execute(
+                    "select schema_name || '.' || table_name from duckdb_tables()"
+                ).fetchall():
+                    text += str(connection.sql(f"from {table}").to_arrow_table().to_pylist()).lower()
+        for name in NAMES:
+            if name in text:
+                found[str(path.relative_to(home))] = name
+    return found
+
+
+@pytest.mark.parametrize("who", ["ann-41", "email=ann.lee@example.com", "anonymous_id=cookie-of-ann"])
+def test_an_erased_person_is_in_no_file(shop, who):
+    assert names_left(shop.home), "else the scan is blind"
+    erased = erase(shop, who)
+    assert names_left(shop.home) == {}
+    # a1, a2 twice, a3, a4 (hers on the tablet, by the policy), and two of the records that were rejected.
+    assert (erased.events, erased.records_removed, erased.records_redacted) == (4, 7, 2)
+    assert erased.releases_rewritten == 2
+    left = shop.open_warehouse().query("select event_id, customer_id from marts.touchpoints order by 1").to_pylist()
+    assert [(row["event_id"], row["customer_id"]) for row in left] == [(f"b{n}", "bob-7") for n in range(1, 5)]
+    release = current_release(shop.releases)
+    assert {row["customer_id"] for row in query_release(release, "from marts.touchpoints").to_pylist()} <= {"bob-7"}
+
+
+def test_a_replay_brings_nobody_back_and_a_new_beginning_is_let_in(shop):
+    erase(shop, "ann-41")
+    again = landed(shop, [*RECORDS[:4], *RECORDS[9:]], first=len(RECORDS))
+    assert again.accepted.num_rows == 0
+    assert again.rejected["reason"].to_pylist().count("erased") == 6
+    assert names_left(shop.home) == {}
+    tomorrow = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%d %H:%M:%S}"
+    anew = landed(shop, [json.dumps(event("n1", tomorrow, who=ANN)).encode()], first=len(RECORDS) + 7)
+    assert anew.accepted.num_rows == 1
+
+
+def test_an_erasure_that_died_is_finished_by_the_same_command(shop, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "erase", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            erase(shop, "ann-41")
+    erase(shop, "ann-41")
+    assert names_left(shop.home) == {}
+
+
+def test_what_is_held_comes_as_json_lines(shop):
+    lines = [json.loads(line) for line in export(shop, "ann-41")]
+    events = [line["row"]["event_id"] for line in lines if line["table"] == "staging.events"]
+    assert sorted(events) == ["a1", "a2", "a3", "a4"]
+    assert {"marts.touchpoints", "marts.journeys", "marts.sessions", "marts.identity_map"} <= {
+        line["table"] for line in lines
+    }
+    assert "bob-7" not in json.dumps(lines)
+
+
+def test_nobody_is_erased_by_mistake(shop):
+    with pytest.raises(InputError, match="nobody is known as carl"):
+        erase(shop, "carl")
+    with pytest.raises(InputError, match="nobody is known as email=x@y.z"):
+        list(export(shop, "email=x@y.z"))
