@@ -28,8 +28,8 @@ class Erased:
     def __str__(self) -> str:
         return (
             f"erased {self.identifiers:,} identifiers and {self.events:,} events: {self.records_removed:,} records "
-            f"removed from the lake, {self.records_redacted:,} of others redacted, {self.releases_rewritten:,} releases "
-            "rewritten, warehouse and identity history rewritten.\n"
+            f"removed from the lake, {self.records_redacted:,} of others redacted, {self.releases_rewritten:,} "
+            "releases rewritten, warehouse and identity history rewritten.\n"
             "Kafka, backups and copies of releases are not ours to erase: what Kafka still holds is rejected as "
             "`erased` when it is landed again. Check and publish the new build: journey check && journey publish"
         )
