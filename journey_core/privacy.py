@@ -65,6 +65,10 @@ class Erasures:
         """Those of the file, or none."""
         return cls(path, **json.loads(path.read_text())) if path.exists() else cls(path)
 
+    def knows(self, namespace: str, identifier: str) -> bool:
+        """Whether somebody with this identifier (normalised) was erased."""
+        return self._fingerprint(f"{namespace}:{identifier}") in self.identifiers
+
     def add(self, person: Person, hashes: Iterable[str], at: datetime) -> None:
         """Remember a person and the hashes of their records, before anything is erased."""
         for namespace, identifier in sorted(person.identifiers):

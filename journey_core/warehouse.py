@@ -23,7 +23,7 @@ from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
-from journey_core.privacy import Person
+from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
@@ -251,20 +251,31 @@ class Warehouse:
                 ).fetchall():
                     yield f'{{"table": "{table}", "row": {row}}}'
 
-    def forget(self, person: Person) -> None:
-        """Take a person out of what remembers former builds, and write the file anew: no freed block keeps them."""
+    def forget(self, person: Person, erasures: Erasures | None = None) -> None:
+        """Take a person out of what remembers former builds, and write the file anew: no freed block keeps them.
+
+        With `erasures` also everybody who was ever erased: where only the fingerprints are left to know them by.
+        """
         names = [f"{namespace}\x1f{identifier}" for namespace, identifier in person.identifiers]
         customers = [person.customer_id, *(identifier for _, identifier in person.identifiers)]
         with self.connect(read_only=False) as connection:
+            connection.execute("set variable prints = $1::varchar[]", [list(erasures.identifiers) if erasures else []])
+            connection.execute("set variable salt = $1", [erasures.salt if erasures else ""])
+            connection.execute(
+                "create temp macro is_erased(name) as"
+                " list_contains(getvariable('prints'), sha256(getvariable('salt') || ':' || name))"
+            )
             for schema in ("meta", "marts"):
                 connection.execute(
                     f"delete from {schema}.identity_history"
                     " where namespace || chr(31) || identifier in (select unnest($1::varchar[]))"
-                    " or customer_id in (select unnest($2::varchar[]))",
+                    " or customer_id in (select unnest($2::varchar[]))"
+                    " or is_erased(namespace || ':' || identifier) or is_erased('customer_id:' || customer_id)",
                     [names, customers],
                 )
                 connection.execute(
-                    f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))",
+                    f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))"
+                    " or is_erased('customer_id:' || customer_id)",
                     [customers],
                 )
         aside = self.path.with_name(f".{self.path.name}.new")

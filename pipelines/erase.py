@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from journey_core.errors import InputError
 from journey_core.lake import Lake
 from journey_core.privacy import Erasures, Person
 from journey_core.release import erase_from_releases
@@ -41,9 +42,13 @@ def find(settings: Settings, who: str) -> Person:
     Raises InputError where nobody is known by it.
     """
     build(settings)
-    namespace, is_named, identifier = who.partition("=")
     warehouse = settings.open_warehouse()
-    return warehouse.person(namespace, identifier) if is_named else warehouse.person(None, who)
+    return warehouse.person(*_named(who)) if "=" in who else warehouse.person(None, who)
+
+
+def _named(who: str) -> tuple[str, str]:
+    namespace, is_named, identifier = who.partition("=")
+    return (namespace, identifier) if is_named else ("customer_id", who)
 
 
 def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erased:
@@ -53,9 +58,16 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     command again. Nobody else may write meanwhile.
     """
     progress("finding", 0, 4)
-    person = find(settings, who)
+    erasures = Erasures.read(settings.erasures)
+    try:
+        person = find(settings, who)
+    except InputError:
+        if not erasures.knows(*_named(who)):
+            raise
+        # A run before this one died after the lake: what is left of them is known by its fingerprints.
+        person = Person(None, frozenset([_named(who)]), frozenset(), frozenset())
     lake = Lake(settings.lake)
-    Erasures.read(settings.erasures).add(person, lake.hashes_of(person), datetime.now(UTC))
+    erasures.add(person, lake.hashes_of(person), datetime.now(UTC))
     progress("erasing from releases", 1, 4)
     releases = erase_from_releases(settings.releases, person)
     # Results of checks show values that broke a rule.
@@ -64,7 +76,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     removed, redacted = lake.erase(person)
     progress("building without them", 3, 4)
     build(settings)
-    settings.open_warehouse().forget(person)
+    settings.open_warehouse().forget(person, erasures if person.customer_id is None else None)
     progress("erased", 4, 4)
     return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases)
 

@@ -15,6 +15,8 @@ from journey_core.lake import Lake, Partition
 from journey_core.models import contracts
 from journey_core.privacy import Erasures
 from journey_core.release import current_release, publish_release, query_release
+from journey_core.warehouse import Warehouse
+from pipelines import erase as module
 from pipelines.build import build
 from pipelines.erase import erase, export
 from pipelines.settings import Settings
@@ -113,9 +115,20 @@ def test_a_replay_brings_nobody_back_and_a_new_beginning_is_let_in(shop):
     assert anew.accepted.num_rows == 1
 
 
-def test_an_erasure_that_died_is_finished_by_the_same_command(shop, monkeypatch):
+@pytest.mark.parametrize("step", ["erase_from_releases", "Lake.erase", "build", "Warehouse.forget"])
+def test_an_erasure_that_died_is_finished_by_the_same_command(shop, monkeypatch, step):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    calls = []
+
+    def second_build(*arguments, **more):
+        calls.append(1)
+        return die() if len(calls) == 2 else build(*arguments, **more)
+
     with monkeypatch.context() as patched:
-        patched.setattr(Lake, "erase", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        owner = {"Lake.erase": Lake, "Warehouse.forget": Warehouse}.get(step, module)
+        patched.setattr(owner, step.split(".")[-1], second_build if step == "build" else die)
         with pytest.raises(KeyboardInterrupt):
             erase(shop, "ann-41")
     erase(shop, "ann-41")
