@@ -31,7 +31,7 @@ from deltalake.writer.properties import ColumnProperties
 
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
-from journey_core.privacy import ERASED, Person
+from journey_core.privacy import ERASED, LEFT, Person, find_named, tombstone
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
 LANDING_GAPS = pa.schema(
@@ -306,42 +306,44 @@ class Lake:
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
-    def hashes_of(self, person: Person) -> list[str]:
-        """The payload hashes of the records that `erase` would remove or redact."""
+    def find(self, person: Person) -> dict[str, pa.Table]:
+        """Per table the records that are a person's (`is_gone`) or name them; `hash_before` is their payload's."""
+        found = {}
         snapshot = self.snapshot()
-        found: set[str] = set()
         with duckdb.connect() as connection:
             for name in LANDED:
                 if files := snapshot.files(name):
-                    theirs = _theirs(connection, files, name, person)
-                    rows = connection.execute(
-                        f"select hash_before from {theirs} where hash_before is not null"
-                    ).fetchall()
-                    found |= {digest for (digest,) in rows}
-        return sorted(found)
+                    found[name] = connection.sql(f"from {_theirs(connection, files, name, person)}").to_arrow_table()
+        return found
 
-    def erase(self, person: Person) -> tuple[int, int]:
-        """Remove a person's records from every file, and their names from the events of others.
+    def erase(self, found: Mapping[str, pa.Table]) -> tuple[int, int]:
+        """Remove what `find` has found, and their names from the events of others; returns how many of each.
 
-        Returns how many records were removed, and how many redacted. The files that held them, and the log that
-        remembers their statistics, are deleted at once: no reader keeps an older snapshot.
+        The offsets stay accounted for: of each record that goes a row `erased` is left among the rejected ones. The
+        files that held them, and the log that remembers their statistics, are deleted at once: no reader keeps an older
+        snapshot.
         """
-        counts = [0, 0]
+        if "events" in found:
+            with duckdb.connect() as connection:
+                connection.execute("set timezone = 'UTC'")
+                connection.register("found", found["events"])
+                gone = connection.sql(f"select {tombstone()} from found where is_gone").to_arrow_table()
+            rows = _not_in(gone.cast(REJECTED_EVENTS), self.snapshot().files("rejected_events"))
+            self._append(self.snapshot().tables["rejected_events"], rows, {})
         for name in LANDED:
-            self._rewrite(partial(_erase, name=name, person=person, counts=counts), name)
+            if name in found and found[name].num_rows:
+                self._rewrite(partial(_erase, name=name, found=found[name]), name)
             with _storage_errors(self.root):
                 table = self.snapshot().tables[name]
                 table.vacuum(0, dry_run=False, enforce_retention_duration=False)
                 # A commit of its own, so that no commit stays that names the old files.
-                table.alter.set_table_properties(
-                    {"delta.checkpointInterval": _CONFIGURATION["delta.checkpointInterval"]}
-                )
+                table.alter.set_table_properties(_CONFIGURATION)
                 table.create_checkpoint()
-                log = self.root / name / "_delta_log"
-                for path in log.iterdir():
+                for path in (self.root / name / "_delta_log").iterdir():
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
-        return counts[0], counts[1]
+        gone = sum(pa.compute.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
+        return gone, sum(rows.num_rows for rows in found.values()) - gone
 
     def _rewrite(self, change: Callable[[DeltaTable], None], name: str) -> None:
         """Change a table's files, again from the start where somebody else was faster."""
@@ -448,68 +450,88 @@ def _delete(table: DeltaTable, rows: pa.Table) -> None:
 def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: str, person: Person) -> str:
     """SQL: the records that name a person; `is_gone` where the record is theirs, else its columns without them."""
     connection.execute("set timezone = 'UTC'")
-    anywhere, whole = person.patterns()
-    pairs = [f"{namespace}\x1f{identifier}" for namespace, identifier in sorted(person.identifiers | person.written)]
-    connection.execute("set variable anywhere = $1", [anywhere])
-    connection.execute("set variable whole = $1", [whole])
-    connection.execute("set variable pairs = $1::varchar[]", [pairs])
+    place = """topic || ' ' || coalesce(generation, 0) || ' ' || "partition" || ' ' || "offset\""""
+    rows = f"(select {place} as place, * from {rows_of(files)})"
+    columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
+    find_named(connection, f"(select {columns} from {rows})", "named")
+    for variable, value in (("anywhere", person.anywhere()), ("pairs", person.pairs())):
+        connection.execute(f"set variable {variable} = $1", [value])
     connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
+    both = sorted(person.identifiers)
     connection.execute(
-        """
-        create or replace temp macro is_named(text) as coalesce(
-            regexp_matches(text, getvariable('anywhere')) or regexp_matches(text, getvariable('whole')), false
-        );
+        "create or replace temp table known as"
+        " select unnest($1::varchar[]) as namespace, unnest($2::varchar[]) as identifier",
+        [[namespace for namespace, _ in both], [identifier for _, identifier in both]],
+    )
+    connection.execute(
+        f"""
+        create or replace temp table theirs as
+        select place, list(namespace) filter (where role <> 'merged_with') as namespaces,
+            bool_or(role = 'merged_with') as is_merged_with
+        from named inner join known using (namespace, identifier)
+        group by place;
+        create or replace temp macro is_named(text) as coalesce(regexp_matches(text, getvariable('anywhere')), false);
+        -- Twice: between two names side by side stands one character, which belongs to both.
         create or replace temp macro redacted(text) as regexp_replace(
-            regexp_replace(text, getvariable('anywhere'), $erased$, 'g'),
-            getvariable('whole'), '"' || $erased$ || '"', 'g'
+            regexp_replace(text, getvariable('anywhere'), '\\1{ERASED}\\2', 'g'),
+            getvariable('anywhere'), '\\1{ERASED}\\2', 'g'
         );
         -- What is no text is shown with its quotes escaped.
         create or replace temp macro as_text(bytes) as coalesce(
             try(decode(bytes)), replace(bytes::varchar, chr(92) || 'x22', '"')
         );
-        """.replace("$erased$", f"'{ERASED}'")
+        """
     )
     is_theirs = "coalesce(event_id in (select unnest(getvariable('events'))), false)"
-    is_pair = "list_contains(getvariable('pairs'), entry.key || chr(31) || entry.value)"
-    others = f"list_filter(map_entries(identifiers), lambda entry: not {is_pair})"
-    mentions = f"coalesce(len({others}) < cardinality(identifiers), false)"
+    mentions = "theirs.place is not null"
     mentions += "".join(f" or is_named({text})" for text in ("context", "properties", "extra"))
     if name == "rejected_events":
-        # The bytes of a record that was refused cannot be redacted: it goes as a whole.
-        is_gone = "true"
-        mentions += """ or is_named(as_text(value)) or is_named('"' || as_text(key) || '"')"""
-    else:
-        is_gone = is_theirs
+        mentions += """
+            or is_named(as_text(value)) or coalesce(regexp_matches(as_text(value), getvariable('pairs')), false)
+            or coalesce(as_text(key) in (select identifier from known), false)
+        """
     return f"""(
-        select topic, coalesce(generation, 0) as generation, "partition", "offset", {is_gone} as is_gone,
+        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp,
+            -- The bytes of a record that was refused cannot be redacted: it goes as a whole.
+            {name == "rejected_events"} or {is_theirs} as is_gone,
             payload_hash as hash_before,
             -- Another row is another record: builds know by the hash that it has changed.
             sha256(payload_hash || '{ERASED}') as payload_hash,
-            map_from_entries({others}) as identifiers, redacted(context) as context, redacted(properties) as properties,
+            map_from_entries(list_filter(
+                map_entries(identifiers), lambda entry: not coalesce(list_contains(theirs.namespaces, entry.key), false)
+            )) as identifiers,
+            redacted(context) as context,
+            redacted(
+                case
+                    when theirs.is_merged_with then json_merge_patch(properties, '{{"with": null}}')
+                    else properties
+                end
+            ) as properties,
             redacted(extra) as extra
-        from {rows_of(files)}
-        where {is_theirs} or {mentions}
+        from {rows} as landed
+        left join theirs on landed.place = theirs.place
+        where ({is_theirs} or {mentions}) and {"reason <> 'erased'" if name == "rejected_events" else "true"}
     )"""
 
 
-def _erase(table: DeltaTable, name: str, person: Person, counts: list[int]) -> None:
-    files = [unquote(uri) for uri in table.file_uris()]
-    if not files:
-        return
-    with duckdb.connect() as connection:
-        found = connection.sql(f"from {_theirs(connection, files, name, person)}").to_arrow_table()
-    if not found.num_rows:
-        return
-    found = found.drop_columns(["hash_before"])
+def _erase(table: DeltaTable, name: str, found: pa.Table) -> None:
+    """Put `found`, the records of `_theirs`, in the place of what they were."""
     same = " and ".join(f'coalesce(held."{key}", 0) = theirs."{key}"' for key in ("generation", "partition", "offset"))
     same = f"held.topic = theirs.topic and {same}"
-    merge = table.merge(found, same, source_alias="theirs", target_alias="held", writer_properties=_WRITER)
-    merge = merge.when_matched_delete("theirs.is_gone")
-    columns = ("payload_hash", "identifiers", "context", "properties", "extra")
-    merge.when_matched_update({column: f"theirs.{column}" for column in columns}).execute()
-    gone = pa.compute.sum(found["is_gone"]).as_py()
-    counts[0] += gone
-    counts[1] += found.num_rows - gone
+    merge = table.merge(
+        found.drop_columns(["hash_before"]),
+        same,
+        source_alias="theirs",
+        target_alias="held",
+        writer_properties=_WRITER,
+    )
+    if name == "rejected_events":
+        left = {column: "null" for column in REJECTED_EVENTS.names if column not in LEFT}
+        merge.when_matched_update(left | {"reason": "'erased'", "detail": "'the person was erased'"}).execute()
+    else:
+        columns = ("payload_hash", "identifiers", "context", "properties", "extra")
+        merge = merge.when_matched_delete("theirs.is_gone")
+        merge.when_matched_update({column: f"theirs.{column}" for column in columns}).execute()
 
 
 def _sort_small_files(table: DeltaTable) -> None:

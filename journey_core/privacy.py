@@ -1,4 +1,4 @@
-"""Who is to be forgotten, how they are found in text, and how a replay does not bring them back.
+"""Who is to be forgotten, how they are found, and how a replay does not bring them back.
 
 What stays of an erased person is a list of salted fingerprints (sha256 over salt, namespace and identifier, and over
 salt and the hash of a record): enough to know them again, too little to read them.
@@ -20,35 +20,67 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import REJECTED_EVENTS, Judged
+from journey_core.events import STRENGTH
 from journey_core.models import shipped_models
 
-#: From this length on an identifier is looked for anywhere in a text; a shorter one only as a whole JSON string.
-SURELY_ONES_OWN = 8
 ERASED = "(erased)"
+#: Columns of `lake.rejected_events` that a record leaves behind: where it was, and that it was erased.
+LEFT = ("topic", "generation", "partition", "offset", "kafka_timestamp")
+_NOTHING = r"[^\s\S]"
+# Letters and digits; an `e` alone may be a number's.
+_MIXED = re.compile(r"(?i)(?=.*\d).*[a-df-z]")
 
 
 @dataclass(frozen=True)
 class Person:
-    """One component: its customer, its identifiers (normalised, and as they were written) and its events."""
+    """One component: the names that it may have had as a customer, its identifiers (normalised), its events."""
 
-    customer_id: str | None
+    names: frozenset[str]
     identifiers: frozenset[tuple[str, str]]
-    written: frozenset[tuple[str, str]]
     event_ids: frozenset[str]
 
-    def patterns(self) -> tuple[str, str]:
-        """Two regular expressions, either may match nothing: what is theirs anywhere, and as a whole JSON string."""
-        names = {name for _, name in self.identifiers | self.written} | (
-            {self.customer_id} if self.customer_id else set()
+    def anywhere(self) -> str:
+        """A regular expression of what is theirs wherever it stands; its groups are what stands around it.
+
+        Only what hardly anything else can be: six characters or more, with an @, or letters and digits. A word or a
+        number would be found in the facts of others.
+        """
+        texts = {text for name in self._telling() for text in (name, json.dumps(name)[1:-1])}
+        if not texts:
+            return _NOTHING
+        return rf"(?i)(^|[^0-9A-Za-z._%+\-])(?:{'|'.join(sorted(map(re.escape, texts)))})($|[^0-9A-Za-z_@\-])"
+
+    def pairs(self) -> str:
+        """A regular expression of their identifiers as an event writes them: `"email": "ann@x.de"`."""
+        written = (
+            rf'"{re.escape(json.dumps(namespace)[1:-1])}"\s*:\s*"{re.escape(json.dumps(identifier)[1:-1])}"'
+            for namespace, identifier in sorted(self.identifiers)
         )
-        texts = {text for name in names for text in (name, json.dumps(name)[1:-1])}
-        anywhere = sorted(re.escape(text) for text in texts if len(text) >= SURELY_ONES_OWN)
-        whole = sorted(f'"{re.escape(text)}"' for text in texts if len(text) < SURELY_ONES_OWN)
-        return _any_of(anywhere), _any_of(whole)
+        return f"(?i)(?:{'|'.join(written)})" if self.identifiers else _NOTHING
+
+    def _telling(self) -> set[str]:
+        texts = self.names | {identifier for _, identifier in self.identifiers}
+        return {text for text in texts if len(text) >= 6 and ("@" in text or _MIXED.search(text))}
 
 
-def _any_of(parts: list[str]) -> str:
-    return f"(?i)(?:{'|'.join(parts)})" if parts else r"[^\s\S]"
+def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> None:
+    """Create the table `name(place, role, namespace, identifier, strength)`: whom records name, normalised.
+
+    `rows` selects `place` (varchar) and the columns that `staging.event_identifiers` reads: its SQL runs here.
+    """
+    (model,) = [model for model in shipped_models() if model.name == "staging.event_identifiers"]
+    connection.execute("create schema if not exists staging; create schema if not exists taxonomy")
+    strengths = ", ".join(f"('{namespace}', 'x', {place})" for place, namespace in enumerate(STRENGTH))
+    connection.execute(
+        f"create or replace table taxonomy.namespaces as from (values {strengths}) as known(namespace, class, strength)"
+    )
+    connection.execute(
+        f"create or replace view staging.events as select place as event_id, * exclude (place) from {rows}"
+    )
+    connection.execute(
+        f"create or replace temp table {name} as"
+        f" select event_id as place, role, namespace, identifier, strength from ({model.sql})"
+    )
 
 
 @dataclass
@@ -71,8 +103,9 @@ class Erasures:
 
     def add(self, person: Person, hashes: Iterable[str], at: datetime) -> None:
         """Remember a person and the hashes of their records, before anything is erased."""
-        for namespace, identifier in sorted(person.identifiers):
-            self.identifiers[self._fingerprint(f"{namespace}:{identifier}")] = at.astimezone(UTC).isoformat()
+        named = {f"{namespace}:{identifier}" for namespace, identifier in person.identifiers}
+        for text in sorted(named | {f"name:{name}" for name in person.names}):
+            self.identifiers[self._fingerprint(text)] = at.astimezone(UTC).isoformat()
         self.records = sorted({*self.records, *map(self._fingerprint, hashes)})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(f".{self.path.name}.tmp")
@@ -85,6 +118,7 @@ class Erasures:
     def withhold(self, judged: Judged) -> Judged:
         """`judged` without what is an erased person's: of that the coordinates stay, rejected as `erased`.
 
+        An event is theirs where its strongest identifier is; from the events of others their identifiers are taken out.
         An event that happened after the erasure is a new beginning, and is let in.
         """
         if not self.identifiers:
@@ -94,40 +128,62 @@ class Erasures:
             known = pa.table({"print": list(self.identifiers), "erased_at": list(self.identifiers.values())})
             connection.register("known", known)
             connection.register("known_records", pa.table({"print": pa.array(self.records, pa.string())}))
-            (model,) = [model for model in shipped_models() if model.name == "staging.event_identifiers"]
-            connection.execute("create schema staging; create schema taxonomy")
-            connection.execute("create table taxonomy.namespaces (namespace varchar, class varchar, strength integer)")
-            parts = {}
-            for name, rows in (("accepted", judged.accepted), ("rejected", judged.rejected)):
-                connection.register("incoming", rows)
-                connection.execute(
-                    f"""
-                    create or replace temp table {name} as select row_number() over () as place, * from incoming;
-                    create or replace table staging.events as
-                    select place::varchar as event_id, occurred_at, sequence, event_type,
-                        coalesce(identifiers, map()) as identifiers, properties
-                    from {name};
-                    create or replace temp table theirs as
-                    select place from {name}
-                    where sha256('{self.salt}' || ':' || payload_hash) in (select print from known_records)
-                    union
-                    select named.event_id::bigint from ({model.sql}) as named
-                    inner join known
-                        on known.print = sha256('{self.salt}' || ':' || named.namespace || ':' || named.identifier)
-                    where coalesce(named.occurred_at <= known.erased_at::timestamptz, true)
-                    """
-                )
-                kept = f"select * exclude (place) from {name} where place not in (from theirs)"
-                parts[name] = connection.sql(kept).to_arrow_table().cast(rows.schema)
-                empty = ", ".join(f"null as {c}" for c in REJECTED_EVENTS.names[5:] if c not in ("reason", "detail"))
-                gone = (
-                    f"select topic, generation, partition, \"offset\", kafka_timestamp, {empty}, 'erased' as reason,"
-                    f" 'the person was erased' as detail from {name} where place in (from theirs)"
-                )
-                found = connection.sql(gone).to_arrow_table().select(REJECTED_EVENTS.names)
-                parts[f"{name} gone"] = found.cast(REJECTED_EVENTS)
-        rejected = pa.concat_tables([parts["rejected"], parts["accepted gone"], parts["rejected gone"]])
-        return Judged(parts["accepted"], rejected)
+            accepted, gone = self._apart(connection, judged.accepted)
+            rejected, more = self._apart(connection, judged.rejected)
+        return Judged(accepted, pa.concat_tables([rejected, gone, more]))
+
+    def _apart(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        connection.register("incoming", rows)
+        connection.execute(
+            "create or replace temp table landed as select row_number() over () ::varchar as place, * from incoming"
+        )
+        columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
+        find_named(connection, f"(select {columns} from landed)", "named")
+        connection.execute(
+            f"""
+            create or replace temp table theirs as
+            select named.*, row_number() over (
+                partition by named.place, named.role order by named.strength, named.namespace, named.identifier
+            ) = 1 as is_strongest, known.print is not null as is_known
+            from named
+            inner join landed on named.place = landed.place
+            left join known
+                on known.print = sha256('{self.salt}:' || named.namespace || ':' || named.identifier)
+                and coalesce(landed.occurred_at <= known.erased_at::timestamptz, true);
+            create or replace temp table gone as
+            select place from landed
+            where sha256('{self.salt}:' || payload_hash) in (select print from known_records)
+            union
+            select place from theirs where is_known and (is_strongest or role <> 'named');
+            create or replace temp table named_beside as
+            select place, list(namespace) as namespaces from theirs where is_known group by place
+            """
+        )
+        kept = connection.sql(
+            """
+            select landed.* replace (
+                case
+                    when named_beside.place is null then landed.identifiers
+                    else map_from_entries(list_filter(
+                        map_entries(landed.identifiers),
+                        lambda entry: not list_contains(named_beside.namespaces, entry.key)
+                    ))
+                end as identifiers
+            )
+            from landed left join named_beside on landed.place = named_beside.place
+            where landed.place not in (from gone)
+            """
+        ).to_arrow_table()
+        gone = connection.sql(f"select {tombstone()} from landed where place in (from gone)").to_arrow_table()
+        return kept.select(rows.column_names).cast(rows.schema), gone.cast(REJECTED_EVENTS)
 
     def _fingerprint(self, text: str) -> str:
         return hashlib.sha256(f"{self.salt}:{text}".encode()).hexdigest()
+
+
+def tombstone() -> str:
+    """SQL: the columns of a record that was erased: where it was, and nothing else."""
+    said = {"reason": "'erased'", "detail": "'the person was erased'"}
+    return ", ".join(
+        f'"{name}"' if name in LEFT else f'{said.get(name, "null")} as "{name}"' for name in REJECTED_EVENTS.names
+    )

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from journey_core.errors import InputError, NotBuiltError, StorageError
 from journey_core.models import Contract, quoted
-from journey_core.privacy import Person
+from journey_core.privacy import ERASED, Person
 from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
 
@@ -110,53 +110,78 @@ def erase_from_releases(root: Path, person: Person) -> int:
 
 
 def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: Path, name: str) -> bool:
-    """Write a release without a person into `folder`. False, and nothing is left, where it does not name them."""
-    anywhere, whole = person.patterns()
+    """Write a release without a person into `folder`. False where it does not name them: then it can stay."""
     folder.mkdir()
     is_named = False
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute("set variable anywhere = $1", [anywhere])
-        connection.execute("set variable whole = $1", [whole])
+        connection.execute("set variable anywhere = $1", [person.anywhere()])
+        connection.execute("set variable names = $1::varchar[]", [sorted(person.names)])
+        connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
+        pairs = [f"{namespace}\x1f{identifier}" for namespace, identifier in sorted(person.identifiers)]
+        connection.execute("set variable pairs = $1::varchar[]", [pairs])
         for table, entry in manifest["tables"].items():
             (folder / table).mkdir()
             for file in entry["files"]:
                 target = folder / table / Path(file["path"]).name
-                source = f"read_parquet('{str(old.parent / file['path']).replace(chr(39), chr(39) * 2)}')"
-                # As JSON, each value is a whole string between quotes: a row goes where one of them is theirs.
-                kept = (
-                    f"select * from {source} as row_of where not coalesce("
-                    "regexp_matches(to_json(row_of)::varchar, getvariable('anywhere'))"
-                    " or regexp_matches(to_json(row_of)::varchar, getvariable('whole')), false)"
-                )
-                connection.execute(
-                    f"copy ({kept}) to '{str(target).replace(chr(39), chr(39) * 2)}' (format parquet, compression zstd)"
-                )
+                before = f"read_parquet('{_quoted(old.parent / file['path'])}')"
+                columns = dict(row[:2] for row in connection.execute(f"describe from {before}").fetchall())
+                kept = f"select * replace ({_redacted(columns)}) from {before} where not ({_is_theirs(columns)})"
+                connection.execute(f"copy ({kept}) to '{_quoted(target)}' (format parquet, compression zstd)")
                 target.chmod(0o444)
                 _fsync(target)
-                ((rows,),) = connection.execute(f"select count(*) from '{target}'").fetchall()
-                is_named = is_named or rows != entry["rows"]
-                entry["rows"] = rows
+                after = f"read_parquet('{_quoted(target)}')"
+                ((entry["rows"], differ),) = connection.execute(
+                    f"select (select count(*) from {after}), exists(from {before} except all from {after})"
+                ).fetchall()
+                is_named = is_named or differ
                 file |= {
                     "path": f"{name}/{table}/{target.name}",
                     "bytes": target.stat().st_size,
                     "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
                 }
-    if is_named:
-        if (old / "data_docs").exists() and not _names(old / "data_docs", person):
-            shutil.copytree(old / "data_docs", folder / "data_docs")
-        _swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
+    docs = old / "data_docs"
+    if docs.exists() and not _names(docs, person):
+        shutil.copytree(docs, folder / "data_docs")
+    elif docs.exists():
+        is_named = True
+    _swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
     return is_named
+
+
+def _redacted(columns: Mapping[str, str]) -> str:
+    """SQL: every text without the person's names."""
+    erased = f"'\\1{ERASED}\\2'"
+    once = "regexp_replace({}, getvariable('anywhere'), " + erased + ", 'g')"
+    return ", ".join(
+        f"{once.format(once.format(f'{quoted(name)}::varchar'))}::{kind} as {quoted(name)}"
+        for name, kind in columns.items()
+        if kind in ("VARCHAR", "JSON")
+    )
+
+
+def _is_theirs(columns: Mapping[str, str]) -> str:
+    """SQL: whether a row is the person's, by the columns that say whose it is."""
+    terms = ["false"]
+    names, events, pairs = (f"(select unnest(getvariable('{name}')))" for name in ("names", "events", "pairs"))
+    terms += [f"coalesce({name} in {names}, false)" for name in ("customer_id", "value_of") if name in columns]
+    if "event_id" in columns:
+        terms.append(f"event_id in {events}")
+    for prefix in ("", "other_"):
+        if f"{prefix}identifier" in columns:
+            terms.append(f"{prefix}namespace || chr(31) || {prefix}identifier in {pairs}")
+    return " or ".join(terms)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 def _names(folder: Path, person: Person) -> bool:
     """Whether a text file below `folder` names a person."""
-    patterns = [re.compile(pattern) for pattern in person.patterns()]
-    for path in (path for path in folder.rglob("*") if path.is_file()):
-        text = path.read_text(encoding="utf-8", errors="replace").replace("&quot;", '"')
-        if any(pattern.search(text) for pattern in patterns):
-            return True
-    return False
+    pattern = re.compile(person.anywhere())
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return any(pattern.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
 
 
 def current_release(root: Path) -> Release:

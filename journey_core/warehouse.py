@@ -187,45 +187,54 @@ class Warehouse:
     def person(self, namespace: str | None, identifier: str) -> Person:
         """Everything that the last build knows of a customer, or of whoever bears an identifier (normalised).
 
-        Raises InputError where nobody is known by it.
+        Raises InputError where nobody is known by it, or where it is several people's.
         """
         with self.connect() as connection:
             last_build(connection)
+            named = identifier if namespace is None else f"{namespace}={identifier}"
             asked = [namespace, identifier]
-            if namespace is None:
-                customer: str | None = identifier
-            else:
-                sql = "select customer_id from intermediate.customers where namespace = ? and identifier = ?"
-                customer = next((name for (name,) in connection.execute(sql, asked).fetchall()), None)
+            customer: str | None = identifier
+            if namespace is not None:
+                sql = "select customer_id, refusal from intermediate.customers where namespace = ? and identifier = ?"
+                customer, refusal = next(iter(connection.execute(sql, asked).fetchall()), (None, None))
+                if refusal in ("shared_device", "limit_exceeded"):
+                    raise InputError(f"{named} is several customers': name one of them, as in marts.identity_refusals")
             sql = """
                 create or replace temp table theirs as
-                select namespace, identifier from intermediate.customers where customer_id = $1
+                select namespace, identifier, identifier_key from intermediate.customers where customer_id = $1
                 union
                 -- An identifier that was removed belongs to nobody, and may still be written somewhere.
-                select namespace, identifier from staging.event_identifiers where namespace = $2 and identifier = $3
+                select namespace, identifier, identifier_key from staging.event_identifiers
+                where namespace = $2 and identifier = $3
+                union
+                select namespace, identifier, identifier_key from intermediate.identity_evidence
+                where is_void and event_id in (select event_id from intermediate.event_owners where customer_id = $1)
+                and identifier_key not in (select identifier_key from intermediate.identifiers)
             """
             connection.execute(sql, [customer, *asked])
-            identifiers = connection.execute("from theirs").fetchall()
+            identifiers = connection.execute("select namespace, identifier from theirs").fetchall()
             if not identifiers:
-                named = identifier if namespace is None else f"{namespace}={identifier}"
                 raise InputError(f"nobody is known as {named}. Look for them in marts.identity_map")
-            written = """
-                select distinct named.namespace, events.identifiers[named.namespace]
-                from staging.event_identifiers as named
-                inner join theirs using (namespace, identifier)
-                inner join staging.events as events on named.event_id = events.event_id
-                where named.role <> 'merged_with'
+            # As whom a build before this one may have known them: by any of their identifiers alone.
+            names = """
+                select 'anonymous:' || left(sha256(json_array(namespace, identifier)::varchar), 16) from theirs
+                union
+                select identifier from theirs where namespace = 'customer_id'
+                union
+                select $1 where $1 is not null
             """
             events = """
-                select event_id from intermediate.event_owners where customer_id = ?
+                select event_id from intermediate.event_owners where customer_id = $1
                 union
-                select event_id from staging.event_identifiers inner join theirs using (namespace, identifier)
+                select event_id from staging.event_identifiers inner join theirs using (identifier_key)
                 where role = 'removed'
+                union
+                select event_id from intermediate.identity_evidence inner join theirs using (identifier_key)
+                where is_void and is_named and class <> 'device'
             """
             return Person(
-                customer,
+                frozenset(name for (name,) in connection.execute(names, [customer]).fetchall()),
                 frozenset(identifiers),
-                frozenset(connection.execute(written).fetchall()),
                 frozenset(name for (name,) in connection.execute(events, [customer]).fetchall()),
             )
 
@@ -233,7 +242,7 @@ class Warehouse:
         """A person's rows of every table that has such, as JSON: `{"table": ..., "row": ...}` a line."""
         with self.connect() as connection:
             connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
-            connection.execute("set variable customer = $1", [person.customer_id])
+            connection.execute("set variable names = $1::varchar[]", [sorted(person.names)])
             columns = connection.execute(
                 "select schema_name || '.' || table_name, list(column_name) from duckdb_columns()"
                 " where database_name = current_database() and (schema_name = 'marts' or table_name = 'events')"
@@ -241,7 +250,7 @@ class Warehouse:
             ).fetchall()
             for table, names in columns:
                 if "customer_id" in names:
-                    where = "customer_id = getvariable('customer')"
+                    where = "customer_id in (select unnest(getvariable('names')))"
                 elif table == "staging.events":
                     where = "event_id in (select unnest(getvariable('events')))"
                 else:
@@ -257,7 +266,7 @@ class Warehouse:
         With `erasures` also everybody who was ever erased: where only the fingerprints are left to know them by.
         """
         names = [f"{namespace}\x1f{identifier}" for namespace, identifier in person.identifiers]
-        customers = [person.customer_id, *(identifier for _, identifier in person.identifiers)]
+        customers = sorted(person.names)
         with self.connect(read_only=False) as connection:
             connection.execute("set variable prints = $1::varchar[]", [list(erasures.identifiers) if erasures else []])
             connection.execute("set variable salt = $1", [erasures.salt if erasures else ""])
@@ -270,12 +279,12 @@ class Warehouse:
                     f"delete from {schema}.identity_history"
                     " where namespace || chr(31) || identifier in (select unnest($1::varchar[]))"
                     " or customer_id in (select unnest($2::varchar[]))"
-                    " or is_erased(namespace || ':' || identifier) or is_erased('customer_id:' || customer_id)",
+                    " or is_erased(namespace || ':' || identifier) or is_erased('name:' || customer_id)",
                     [names, customers],
                 )
                 connection.execute(
                     f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))"
-                    " or is_erased('customer_id:' || customer_id)",
+                    " or is_erased('name:' || customer_id)",
                     [customers],
                 )
         aside = self.path.with_name(f".{self.path.name}.new")

@@ -59,24 +59,28 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     """
     progress("finding", 0, 4)
     erasures = Erasures.read(settings.erasures)
+    is_rest = False
     try:
         person = find(settings, who)
     except InputError:
-        if not erasures.knows(*_named(who)):
+        if not (erasures.knows(*_named(who)) or erasures.knows("name", who)):
             raise
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
-        person = Person(None, frozenset([_named(who)]), frozenset(), frozenset())
+        is_rest = True
+        person = Person(frozenset([who]), frozenset([_named(who)]), frozenset())
     lake = Lake(settings.lake)
-    erasures.add(person, lake.hashes_of(person), datetime.now(UTC))
+    found = lake.find(person)
+    hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
+    erasures.add(person, hashes, datetime.now(UTC))
     progress("erasing from releases", 1, 4)
     releases = erase_from_releases(settings.releases, person)
     # Results of checks show values that broke a rule.
     shutil.rmtree(settings.checks, ignore_errors=True)
     progress("erasing from the lake", 2, 4)
-    removed, redacted = lake.erase(person)
+    removed, redacted = lake.erase(found)
     progress("building without them", 3, 4)
     build(settings)
-    settings.open_warehouse().forget(person, erasures if person.customer_id is None else None)
+    settings.open_warehouse().forget(person, erasures if is_rest else None)
     progress("erased", 4, 4)
     return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases)
 

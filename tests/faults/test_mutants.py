@@ -87,9 +87,9 @@ MUTANTS = {
     ),
     "a bad batch is skipped": (
         "pipelines/land.py",
-        "        for batch in batches:\n            yield batch, judge(",
+        "        for batch in batches:\n            judged = judge(",
         "        for batch in batches:\n            if b'\\xff' in b''.join(v or b'' for v in batch.records['value'].to_pylist()):\n"
-        "                continue\n            yield batch, judge(",
+        "                continue\n            judged = judge(",
         STREAMS,
         "poison",
     ),
