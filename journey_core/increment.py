@@ -325,9 +325,10 @@ def _customers(made: Slice) -> None:
     owners = "intermediate.event_owners"
     moved = "where event_id in (from slice.scope.moved_events)"
     before, after = (f"select customer_id from {table} {moved}" for table in (made._main(owners), _out(owners)))
+    changed = made._differing(owners, "event_id", without="evidence, identifier_key")
     made._table(
         "scope.moved_events",
-        f"select event_id from (from slice.scope.changed_events union {made._differing(owners, 'event_id')})",
+        f"select event_id from (from slice.scope.changed_events union {changed})",
     )
     observation = "staging.observation"
     passed = f"""

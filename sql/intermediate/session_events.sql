@@ -73,24 +73,43 @@ labelled as (
 neighbours as (
     select
         *,
-        lag(occurred_at) over label_visits as occurred_before,
-        lag(local_day) over label_visits as day_before,
-        last_value(campaign ignore nulls) over (
-            label_visits rows between unbounded preceding and 1 preceding
-        ) as campaign_before
+        case
+            when occurred_at - lag(occurred_at) over label_visits > timeout then 'timeout'
+            when local_day <> lag(local_day) over label_visits then 'midnight'
+        end as pause
     from labelled
     window label_visits as (partition by customer_id, source_device, session_label order by event_order)
+),
+
+blocks as (
+    select
+        *,
+        count(*) filter (where pause is not null) over (
+            partition by customer_id, source_device, session_label
+            order by event_order
+        ) as block
+    from neighbours
+),
+
+campaigns as (
+    select
+        *,
+        row_number() over block_visits as block_order,
+        last_value(campaign ignore nulls) over (
+            block_visits rows between unbounded preceding and 1 preceding
+        ) as campaign_before
+    from blocks
+    window block_visits as (partition by customer_id, source_device, session_label, block order by event_order)
 ),
 
 label_gaps as (
     select
         *,
         case
-            when occurred_at - occurred_before > timeout then 'timeout'
-            when occurred_before is not null and campaign <> coalesce(campaign_before, '') then 'campaign'
-            when local_day <> day_before then 'midnight'
+            when pause is not null then pause
+            when block_order > 1 and campaign <> coalesce(campaign_before, '') then 'campaign'
         end as split_cause
-    from neighbours
+    from campaigns
 ),
 
 runs as (

@@ -135,6 +135,101 @@ def test_an_erasure_that_died_is_finished_by_the_same_command(shop, monkeypatch,
     assert names_left(shop.home) == {}
 
 
+def of(settings, sql):
+    return [tuple(row.values()) for row in settings.open_warehouse().query(sql).to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["7", "web", "page", "41000007", "product_id"])
+def test_what_looks_like_a_name_stays_in_the_facts_of_others(home, name):
+    settings = Settings(home=home)
+    facts = {"revenue": "7", "product_id": "7", "referred_by": 41000007, "amount": 141000007.5, "text": "web page 7"}
+    bought = event("b1", "2026-01-02 10:00", "order_completed", who=BOB, properties=facts)
+    broken = event("bx", "2026-01-02 10:00", who=BOB, properties={"qty": "7"}) | {"channel": "fax"}
+    landed(
+        settings,
+        [
+            json.dumps(one).encode()
+            for one in (event("a1", "2026-01-01 10:00", who={"customer_id": name}), bought, broken)
+        ],
+    )
+    publish_release(settings.open_warehouse(), build(settings), contracts(), settings.releases, None)
+    theirs = "select * exclude (stage, current_stage) from marts.touchpoints where customer_id = 'bob-7'"
+    before = of(settings, theirs)
+    published = query_release(current_release(settings.releases), theirs).to_pylist()
+    erased = erase(settings, f"customer_id={name}")
+    assert (erased.records_removed, erased.records_redacted) == (1, 0)
+    assert of(settings, theirs) == before
+    assert query_release(current_release(settings.releases), theirs).to_pylist() == published
+    assert of(settings, "select outcome, reason, records from marts.event_outcomes order by all") == [
+        ("accepted", "names_a_customer", 1),
+        ("rejected", "erased", 1),
+        ("rejected", "unknown_channel", 1),
+    ]
+
+
+def test_who_was_anonymous_in_a_release_leaves_it_too(shop):
+    publish_release(
+        shop.open_warehouse(),
+        build(shop, as_of=datetime(2026, 1, 1, 10, 2, tzinfo=UTC)),
+        contracts(),
+        shop.releases,
+        None,
+    )
+    early = current_release(shop.releases)
+    ((anonymous,),) = query_release(early, "select customer_id from marts.touchpoints").to_pydict().values()
+    assert anonymous.startswith("anonymous:")
+    erase(shop, "ann-41")
+    assert query_release(current_release(shop.releases), "from marts.touchpoints").num_rows == 0
+    assert of(shop, f"from marts.restatements where customer_id = '{anonymous}'") == []
+
+
+def test_others_events_that_name_an_erased_person_are_landed_without_the_name(shop):
+    erase(shop, "ann-41")
+    order = event("b9", "2026-01-02 14:00", "order_completed", who=BOB | {"email": "ann.lee@example.com"})
+    assert landed(shop, [json.dumps(order).encode()], first=len(RECORDS)).accepted["identifiers"].to_pylist() == [
+        [("customer_id", "bob-7")]
+    ]
+
+
+def test_a_device_of_several_people_is_nobodys_to_erase(shop):
+    with pytest.raises(InputError, match="several customers"):
+        erase(shop, "device_id=tablet-in-the-kitchen")
+
+
+def test_other_spellings_removed_identifiers_and_merges_leave_too(home):
+    settings = Settings(home=home)
+    phone, other = {"phone": "+34600111222"}, {"phone": "0034 600 111 222"}
+    made = [
+        event("b0", "2026-01-01 09:00", "identity_merged", who=BOB, properties={"with": other}),
+        event("b1", "2026-01-01 09:30", "identity_removed", who=other),
+        # The copy that names the phone is the later one: it conflicts, and is no evidence.
+        event("b2", "2026-01-01 10:00", who=BOB, received_at="2026-01-01T10:00:00Z"),
+        event("b2", "2026-01-01 10:01", who=BOB | other),
+        event("a1", "2026-01-02 10:00", who=ANN | phone),
+        event("a2", "2026-01-03 10:00", "identity_removed", who={"email": ANN["email"]}),
+        event("a3", "2026-01-04 10:00", who={"customer_id": "ann-41"}),
+    ]
+    landed(settings, [json.dumps(one).encode() for one in made])
+    erase(settings, "ann-41")
+    assert names_left(home) == {}
+    for path in home.rglob("*.parquet"):
+        left = [str(row) for row in pq.read_table(path).to_pylist() if "600" in str(row).replace(" ", "")]
+        assert [row for row in left if "600111222" in row.replace(" ", "")] == [], path
+    assert of(settings, "select count(*) from marts.touchpoints") == [(2,)]
+
+
+def test_a_removed_persons_own_words_leave_with_them(home):
+    settings = Settings(home=home)
+    made = [
+        event("a1", "2026-01-01 10:00", who={"customer_id": "ann-41"}, properties={"text": "my secret"}),
+        event("a2", "2026-01-02 10:00", "identity_removed", who={"customer_id": "ann-41"}),
+        event("b1", "2026-01-03 10:00", who=BOB),
+    ]
+    landed(settings, [json.dumps(one).encode() for one in made])
+    erase(settings, "customer_id=ann-41")
+    assert of(settings, "select event_id from staging.events") == [("b1",)]
+
+
 def test_what_is_held_comes_as_json_lines(shop):
     lines = [json.loads(line) for line in export(shop, "ann-41")]
     events = [line["row"]["event_id"] for line in lines if line["table"] == "staging.events"]

@@ -170,6 +170,38 @@ def test_an_explicit_merge_joins_two_strong_ids_under_the_one_seen_first(build_w
     assert tables.values("select count(*) from marts.identity_refusals") == [(0,)]
 
 
+def test_merges_on_one_back_office_device_merge_no_more_than_they_say(build_world):
+    office = {"device_id": "backoffice"}
+    people = {name: {"customer_id": name} for name in "abcd"}
+    tables = build_world(
+        [
+            merged("1", "2026-01-01 10:00", people["a"] | office, people["b"]),
+            merged("2", "2026-01-02 10:00", people["c"] | office, people["d"]),
+            *(event(f"x{name}", "2026-01-03 10:00", who=who) for name, who in people.items()),
+        ]
+    )
+    owners = "select event_id, customer_id from marts.touchpoints where event_id like 'x%' order by 1"
+    assert tables.values(owners) == [("xa", "a"), ("xb", "a"), ("xc", "c"), ("xd", "c")]
+
+
+def test_no_two_customers_bear_one_name(build_world):
+    retail = load_taxonomy("retail")
+    identity = retail.identity.model_copy(update={"namespaces": {"member": "strong"}})
+    cookie = build_world([event("1", "2026-01-01 10:00", who=COOKIE)]).values(OWNERS)[0][1]
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", who=COOKIE),
+            event("2", "2026-01-01 10:00", who={"customer_id": cookie}),
+            event("3", "2026-01-01 10:00", who={"customer_id": "member:7"}),
+            event("4", "2026-01-01 10:00", who={"member": "7"}),
+            event("5", "2026-01-01 10:00", who={"customer_id": "shop:7"}),
+        ],
+        retail.model_copy(update={"identity": identity}),
+    )
+    names = [name for _, name in tables.values(OWNERS)]
+    assert names == [cookie, f"customer_id:{cookie}", "customer_id:member:7", "member:7", "shop:7"]
+
+
 def test_strong_ids_of_two_namespaces_are_one_person(build_world):
     retail = load_taxonomy("retail")
     identity = retail.identity.model_copy(update={"namespaces": {"loyalty_id": "strong"}})

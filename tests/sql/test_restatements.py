@@ -77,6 +77,14 @@ def test_a_late_login_moves_events_from_one_customer_to_another(rebuild):
     assert tables.values(history) == [(before, False), ("ann", True)]
 
 
+def test_who_keeps_their_events_has_not_changed_hands(rebuild):
+    tablet = {"device_id": "tablet"}
+    before = [event("0", "2026-01-09 10:00", who=ANN | tablet), event("5", "2026-01-09 11:00", who=tablet), *BASE]
+    rebuild(before)
+    more = [event("6", "2026-01-13 10:00", who=BOB | tablet), event("7", "2026-01-13 10:00", who=ANN)]
+    assert rebuild([*before, *more]).values(CAUSES) == [("ann", "new"), ("bob", "new")]
+
+
 def test_what_goes_is_a_removal(rebuild):
     rebuild([*BASE, event("4", "2026-01-11 11:00", who=ANN)])
     assert rebuild(BASE).values(CAUSES) == [("ann", "removal")]

@@ -113,3 +113,13 @@ def test_midnight_cuts_in_the_zone_that_the_taxonomy_names(build_world):
         (3, "midnight"),
     ]
     assert build_world(visits, cutting(cut_at_midnight="UTC")).values(SESSIONS) == [(3, "first"), (1, "midnight")]
+
+
+def test_a_campaign_is_another_one_within_its_session_only(build_world):
+    def click(number, at, source):
+        return event(number, f"2026-01-01 {at}", who=COOKIE, context={"campaign": {"source": source}} if source else {})
+
+    later = [click("2", "12:00", None), click("3", "12:05", "x")]
+    cut = [(1, "timeout"), (1, "campaign")]
+    assert build_world([click("1", "10:00", "x"), *later], cutting(cut_at_campaign=True)).values(SESSIONS)[1:] == cut
+    assert build_world([click("1", "10:00", None), *later], cutting(cut_at_campaign=True)).values(SESSIONS)[1:] == cut
