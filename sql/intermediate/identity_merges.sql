@@ -7,15 +7,28 @@ evidence as (select * from intermediate.identity_evidence),
 
 event_identifiers as (select * from staging.event_identifiers),
 
+merging as (
+    select distinct event_id
+    from event_identifiers
+    where role = 'merged_with'
+),
+
 -- One subject on each side: the strongest identifier there. What else the event names is evidence like any other's.
 sides as (
-    select event_id, role, arg_min(identifier_key, (strength, namespace, identifier)) as identifier_key
+    select
+        event_identifiers.event_id,
+        event_identifiers.role,
+        arg_min(
+            event_identifiers.identifier_key,
+            (event_identifiers.strength, event_identifiers.namespace, event_identifiers.identifier)
+        ) as identifier_key
     from event_identifiers
-    where
-        role <> 'removed'
-        and event_id in (select event_id from event_identifiers where role = 'merged_with')
-        and (event_id, identifier_key) in (select (event_id, identifier_key) from evidence where not is_void)
-    group by event_id, role
+    inner join merging on event_identifiers.event_id = merging.event_id
+    inner join evidence
+        on event_identifiers.event_id = evidence.event_id
+        and event_identifiers.identifier_key = evidence.identifier_key
+    where event_identifiers.role <> 'removed' and not evidence.is_void
+    group by event_identifiers.event_id, event_identifiers.role
 ),
 
 explicit_merges as (
