@@ -28,6 +28,7 @@ from pipelines.settings import Settings
 LAST_MILLISECOND = 253_402_300_799_999
 AT_ONCE = 10_000  # records of one poll
 AT_FIRST = 100  # while nobody knows how large they are
+RECONNECT_MS = 1000  # at most, between two tries: the clients' own half minute is what a landing would lose
 FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
 
@@ -196,6 +197,7 @@ def _kafka_python(settings: Settings) -> Iterator[Client]:
             enable_auto_commit=False,
             group_id=None,
             max_partition_fetch_bytes=FETCH_BYTES,
+            reconnect_backoff_max_ms=RECONNECT_MS,
         )
         with closing(consumer), closing(KafkaAdminClient(**settings.kafka, **timeout)) as admin:
             yield _KafkaPython(consumer, admin, settings.kafka_group)
@@ -296,6 +298,7 @@ def _confluent(settings: Settings) -> Iterator[Client]:
                 "enable.partition.eof": True,
                 "fetch.message.max.bytes": 1024 * 1024,
                 "queued.max.messages.kbytes": 32 * 1024,
+                "reconnect.backoff.max.ms": RECONNECT_MS,
                 "fetch.queue.backoff.ms": 10,  # its default of a second makes it stand still half of the time
             }
         )
