@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from journey_core.ledger import digests
+from journey_core.ledger import differing_customers, digests
 from journey_core.models import Model
 
 _RECORD = 'topic, generation, partition, "offset", event_id, payload_hash'
@@ -72,7 +72,7 @@ class Slice:
             changed = f"select event_id from {news}"
         else:
             lake = f"select {_RECORD} from {self._sources['events']}"
-            changed = f"select event_id from (({lake} except {landed}) union ({landed} except {lake}))"
+            changed = _in_one_only("event_id", lake, landed)
         self._scopes["per_event"] = self._table("scope.records", f"select distinct event_id from ({changed})")
 
     def identifiers(self) -> str | None:
@@ -159,13 +159,7 @@ class Slice:
         for table in tables:
             name = f"marts.{table}"
             old, new = f"{self._main(name)} where customer_id in (from slice.scope.customers)", _out(name)
-            parts.append(f"""
-                select '{table}' as "table", coalesce(old.customer_id, new.customer_id) as customer_id,
-                    coalesce(old.row_count, 0) as rows_before, coalesce(new.row_count, 0) as rows_after
-                from ({digests(old)}) as old
-                full join ({digests(new)}) as new on old.customer_id = new.customer_id
-                where old.digest is distinct from new.digest
-            """)
+            parts.append(differing_customers(table, digests(old), digests(new)))
         return f"""
             select changed."table", changed.customer_id, changed.rows_before, changed.rows_after,
                 coalesce(min_by(causes.cause, causes.place), 'identity') as cause
@@ -196,12 +190,11 @@ class Slice:
         if model.unit != "per_event":
             return f"from {self._sources['events']}"
         scope = self._scopes["per_event"]
-        if self._news is None:
-            return f"from {self._sources['events']} where event_id in (from {scope})"
-        known = f"select event_id from {self._main('staging.landed_records')} where event_id in (from {scope})"
-        (is_known,) = self.connection.execute(f"select exists ({known})").fetchone() or (True,)
-        if not is_known:
-            return f"from {self._news}"
+        if self._news is not None:
+            known = f"select event_id from {self._main('staging.landed_records')} where event_id in (from {scope})"
+            ((is_known,),) = self.connection.execute(f"select exists ({known})").fetchall()
+            if not is_known:
+                return f"from {self._news}"
         # Copies of an event that has landed before: that one counts again.
         return f"from {self._sources['events']} where event_id in (from {scope})"
 
@@ -235,8 +228,11 @@ class Slice:
         chosen = f"* exclude ({without})" if without else "*"
         before = f"select {chosen} from {self._main(name)} where {key} in (from {scope})"
         after = f"select {chosen} from {_out(name)}"
-        gone, come = f"({before} except all {after})", f"({after} except all {before})"
-        return f"select {column} from {gone} union select {column} from {come}"
+        return _in_one_only(column, before, after)
+
+
+def _in_one_only(column: str, one: str, other: str) -> str:
+    return f"select {column} from (({one} except all {other}) union all ({other} except all {one}))"
 
 
 def _out(name: str) -> str:
@@ -280,9 +276,7 @@ def _merged_identifiers(made: Slice) -> None:
     """Who was removed, and who is one subject, decides whether all that they were seen with may link."""
     name = "intermediate.identity_subjects"
     before, after = f"from {made._main(name)}", f"from {_out(name)}"
-    made._table(
-        "scope.resubjected", f"select identifier_key from (({before} except {after}) union ({after} except {before}))"
-    )
+    made._table("scope.resubjected", _in_one_only("identifier_key", before, after))
     told = made._table("scope.told", "from slice.scope.voided union from slice.scope.resubjected")
     made._grow("per_identifier", "judged_identifiers", f"from {told} union {_companions(made, f'from {told}')}")
 
@@ -295,8 +289,7 @@ def _components(made: Slice) -> None:
     before, after = f"{judged} {made._main(name)} where {key} in (from {scope})", f"{judged} {_out(name)}"
     made._table(
         "scope.rejudged",
-        f"select identifier_key from (({before} except {after}) union ({after} except {before}))"
-        " union from slice.scope.told",
+        f"{_in_one_only('identifier_key', before, after)} union from slice.scope.told",
     )
     touched = f"from {scope} union {_companions(made, 'from slice.scope.rejudged')}"
     candidates = made._main("intermediate.identity_candidates")

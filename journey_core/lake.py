@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -31,7 +30,8 @@ from deltalake.writer.properties import ColumnProperties
 
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
-from journey_core.privacy import ERASED, LEFT, Person, find_named, tombstone
+from journey_core.files import fsync
+from journey_core.privacy import BLANK, ERASED, Person, find_named, redacted, tombstone
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
 LANDING_GAPS = pa.schema(
@@ -439,11 +439,17 @@ def _not_in(rows: pa.Table, files: Sequence[str]) -> pa.Table:
         return missing.to_arrow_table().select(rows.column_names).cast(rows.schema)
 
 
+def _same_record(alias: str) -> str:
+    """SQL of a merge: the coordinates are equal. Rows of an older lake have no generation."""
+    numbers = (f'coalesce(held."{name}", 0) = {alias}."{name}"' for name in ("generation", "partition", "offset"))
+    return " and ".join([*numbers, f"held.topic = {alias}.topic"])
+
+
 def _delete(table: DeltaTable, rows: pa.Table) -> None:
     coordinates = rows.select(["topic", "generation", "partition", "offset"])
-    same = " and ".join(f'coalesce(held."{name}", 0) = moved."{name}"' for name in coordinates.column_names[1:])
-    same += " and held.topic = moved.topic"
-    merge = table.merge(coordinates, same, source_alias="moved", target_alias="held", writer_properties=_WRITER)
+    merge = table.merge(
+        coordinates, _same_record("moved"), source_alias="moved", target_alias="held", writer_properties=_WRITER
+    )
     merge.when_matched_delete().execute()
 
 
@@ -464,24 +470,21 @@ def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: s
         [[namespace for namespace, _ in both], [identifier for _, identifier in both]],
     )
     connection.execute(
-        f"""
+        """
         create or replace temp table theirs as
         select place, list(namespace) filter (where role <> 'merged_with') as namespaces,
             bool_or(role = 'merged_with') as is_merged_with
         from named inner join known using (namespace, identifier)
         group by place;
         create or replace temp macro is_named(text) as coalesce(regexp_matches(text, getvariable('anywhere')), false);
-        -- Twice: between two names side by side stands one character, which belongs to both.
-        create or replace temp macro redacted(text) as regexp_replace(
-            regexp_replace(text, getvariable('anywhere'), '\\1{ERASED}\\2', 'g'),
-            getvariable('anywhere'), '\\1{ERASED}\\2', 'g'
-        );
         -- What is no text is shown with its quotes escaped.
         create or replace temp macro as_text(bytes) as coalesce(
             try(decode(bytes)), replace(bytes::varchar, chr(92) || 'x22', '"')
         );
         """
     )
+    without = """json_merge_patch(properties, '{"with": null}')"""
+    unmerged = f"case when theirs.is_merged_with then {without} else properties end"
     is_theirs = "coalesce(event_id in (select unnest(getvariable('events'))), false)"
     mentions = "theirs.place is not null"
     mentions += "".join(f" or is_named({text})" for text in ("context", "properties", "extra"))
@@ -500,14 +503,9 @@ def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: s
             map_from_entries(list_filter(
                 map_entries(identifiers), lambda entry: not coalesce(list_contains(theirs.namespaces, entry.key), false)
             )) as identifiers,
-            redacted(context) as context,
-            redacted(
-                case
-                    when theirs.is_merged_with then json_merge_patch(properties, '{{"with": null}}')
-                    else properties
-                end
-            ) as properties,
-            redacted(extra) as extra
+            {redacted("context")} as context,
+            {redacted(unmerged)} as properties,
+            {redacted("extra")} as extra
         from {rows} as landed
         left join theirs on landed.place = theirs.place
         where ({is_theirs} or {mentions}) and {"reason <> 'erased'" if name == "rejected_events" else "true"}
@@ -516,18 +514,15 @@ def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: s
 
 def _erase(table: DeltaTable, name: str, found: pa.Table) -> None:
     """Put `found`, the records of `_theirs`, in the place of what they were."""
-    same = " and ".join(f'coalesce(held."{key}", 0) = theirs."{key}"' for key in ("generation", "partition", "offset"))
-    same = f"held.topic = theirs.topic and {same}"
     merge = table.merge(
         found.drop_columns(["hash_before"]),
-        same,
+        _same_record("theirs"),
         source_alias="theirs",
         target_alias="held",
         writer_properties=_WRITER,
     )
     if name == "rejected_events":
-        left = {column: "null" for column in REJECTED_EVENTS.names if column not in LEFT}
-        merge.when_matched_update(left | {"reason": "'erased'", "detail": "'the person was erased'"}).execute()
+        merge.when_matched_update(BLANK).execute()
     else:
         columns = ("payload_hash", "identifiers", "context", "properties", "extra")
         merge = merge.when_matched_delete("theirs.is_gone")
@@ -547,11 +542,7 @@ def _sync(table: DeltaTable) -> None:
     log = root / "_delta_log" / f"{table.version():020}.json"
     added = [json.loads(line)["add"]["path"] for line in log.read_text().splitlines() if line.startswith('{"add"')]
     for path in [*(root / unquote(name) for name in added), log, log.parent, root]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        fsync(path)
 
 
 @contextmanager

@@ -75,16 +75,8 @@ class Ledger:
     def compare(self) -> None:
         """Write whose rows differ in the marts that were built in full."""
         for table, before in self._before.items():
-            self.write(
-                f"""
-                select '{table}' as "table", coalesce(old.customer_id, new.customer_id) as customer_id,
-                    'configuration' as cause, coalesce(old.row_count, 0) as rows_before,
-                    coalesce(new.row_count, 0) as rows_after
-                from {before} as old
-                full join ({digests(f"marts.{table}")}) as new on old.customer_id = new.customer_id
-                where old.digest is distinct from new.digest
-                """
-            )
+            differing = differing_customers(table, f"from {before}", digests(f"marts.{table}"))
+            self.write(f"select *, 'configuration' as cause from ({differing})")
 
     def remember_identity(self, touched: str | None) -> None:
         """Close what is no longer so, and open what is new. `touched` is a table of identifier keys; None means all."""
@@ -123,3 +115,14 @@ def digests(rows: str) -> str:
         "select customer_id, count(*) as row_count, sum(hash(rows)::hugeint) as digest"
         f" from (from {rows}) as rows group by customer_id"
     )
+
+
+def differing_customers(table: str, old: str, new: str) -> str:
+    """SQL: table, customer_id, rows before and after, of every customer whose `digests` differ."""
+    return f"""
+        select '{table}' as "table", coalesce(old.customer_id, new.customer_id) as customer_id,
+            coalesce(old.row_count, 0) as rows_before, coalesce(new.row_count, 0) as rows_after
+        from ({old}) as old
+        full join ({new}) as new on old.customer_id = new.customer_id
+        where old.digest is distinct from new.digest
+    """

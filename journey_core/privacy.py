@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -21,11 +20,16 @@ import pyarrow as pa
 
 from journey_core.contract import REJECTED_EVENTS, Judged
 from journey_core.events import STRENGTH
-from journey_core.models import shipped_models
+from journey_core.files import swap
+from journey_core.models import quoted, shipped_models
 
 ERASED = "(erased)"
-#: Columns of `lake.rejected_events` that a record leaves behind: where it was, and that it was erased.
-LEFT = ("topic", "generation", "partition", "offset", "kafka_timestamp")
+_WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp")
+#: What becomes of the other columns of `lake.rejected_events`: column → SQL.
+BLANK = {name: "null" for name in REJECTED_EVENTS.names if name not in _WHERE} | {
+    "reason": "'erased'",
+    "detail": "'the person was erased'",
+}
 _NOTHING = r"[^\s\S]"
 # Letters and digits; an `e` alone may be a number's.
 _MIXED = re.compile(r"(?i)(?=.*\d).*[a-df-z]")
@@ -108,12 +112,7 @@ class Erasures:
             self.identifiers[self._fingerprint(text)] = at.astimezone(UTC).isoformat()
         self.records = sorted({*self.records, *map(self._fingerprint, hashes)})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.tmp")
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump({"salt": self.salt, "identifiers": self.identifiers, "records": self.records}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        swap(self.path, json.dumps({"salt": self.salt, "identifiers": self.identifiers, "records": self.records}))
 
     def withhold(self, judged: Judged) -> Judged:
         """`judged` without what is an erased person's: of that the coordinates stay, rejected as `erased`.
@@ -183,7 +182,13 @@ class Erasures:
 
 def tombstone() -> str:
     """SQL: the columns of a record that was erased: where it was, and nothing else."""
-    said = {"reason": "'erased'", "detail": "'the person was erased'"}
-    return ", ".join(
-        f'"{name}"' if name in LEFT else f'{said.get(name, "null")} as "{name}"' for name in REJECTED_EVENTS.names
-    )
+    return ", ".join(f"{BLANK.get(name, quoted(name))} as {quoted(name)}" for name in REJECTED_EVENTS.names)
+
+
+def redacted(text: str) -> str:
+    """SQL: `text` without what the variable `anywhere` (`Person.anywhere`) finds.
+
+    Twice: between two names side by side stands one character, which belongs to both.
+    """
+    once = "regexp_replace({}, getvariable('anywhere'), '" + rf"\1{ERASED}\2" + "', 'g')"
+    return once.format(once.format(text))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,9 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.errors import InputError, NotBuiltError, StorageError
+from journey_core.files import fsync, swap
 from journey_core.models import Contract, quoted
-from journey_core.privacy import ERASED, Person
+from journey_core.privacy import Person, redacted
 from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
 
@@ -72,7 +72,7 @@ def publish_release(
         with TemporaryDirectory(dir=root.parent, prefix=".publishing-") as aside:
             manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside))
             catalog = _write_catalog(Path(aside), Release(root, manifest))
-            _swap(root / "current.json", json.dumps(manifest, indent=1))
+            swap(root / "current.json", json.dumps(manifest, indent=1))
             catalog.replace(root / "catalog.duckdb")
         _forget(root, name, keep)
     except (OSError, duckdb.IOException) as error:
@@ -102,7 +102,7 @@ def erase_from_releases(root: Path, person: Person) -> int:
             (Path(aside) / name).rename(root / name)
             if current is not None and current["release"] == manifest["release"]:
                 catalog = _write_catalog(Path(aside), Release(root, written))
-                _swap(root / "current.json", json.dumps(written, indent=1))
+                swap(root / "current.json", json.dumps(written, indent=1))
                 catalog.replace(root / "catalog.duckdb")
         shutil.rmtree(old)
         changed += 1
@@ -129,7 +129,7 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
                 kept = f"select * replace ({_redacted(columns)}) from {before} where not ({_is_theirs(columns)})"
                 connection.execute(f"copy ({kept}) to '{_quoted(target)}' (format parquet, compression zstd)")
                 target.chmod(0o444)
-                _fsync(target)
+                fsync(target)
                 after = f"read_parquet('{_quoted(target)}')"
                 ((entry["rows"], differ),) = connection.execute(
                     f"select (select count(*) from {after}), exists(from {before} except all from {after})"
@@ -145,16 +145,14 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
         shutil.copytree(docs, folder / "data_docs")
     elif docs.exists():
         is_named = True
-    _swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
+    swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
     return is_named
 
 
 def _redacted(columns: Mapping[str, str]) -> str:
     """SQL: every text without the person's names."""
-    erased = f"'\\1{ERASED}\\2'"
-    once = "regexp_replace({}, getvariable('anywhere'), " + erased + ", 'g')"
     return ", ".join(
-        f"{once.format(once.format(f'{quoted(name)}::varchar'))}::{kind} as {quoted(name)}"
+        f"{redacted(f'{quoted(name)}::varchar')}::{kind} as {quoted(name)}"
         for name, kind in columns.items()
         if kind in ("VARCHAR", "JSON")
     )
@@ -272,7 +270,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
             # In the order of the grain: the same build gives the same bytes, and readers can prune.
             order = f"order by {', '.join(map(quoted, contract.grain))}" if contract.grain else ""
             connection.execute(f"copy (from {contract.table} {order}) to '{target}' (format parquet, compression zstd)")
-            _fsync(path)
+            fsync(path)
             path.chmod(0o444)
             written[table] = {
                 "rows": build.rows[contract.table],
@@ -295,7 +293,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
         "offsets": build.offsets,
         "tables": written,
     }
-    _swap(folder / "manifest.json", json.dumps(manifest, indent=1))
+    swap(folder / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
 
 
@@ -322,23 +320,6 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
             f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish"
         ) from error
     return manifest
-
-
-def _swap(path: Path, text: str) -> None:
-    """Replace a file so that a reader, or a power cut, finds the old text or the new one, never a part."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text + "\n")
-    _fsync(aside)
-    aside.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _forget(root: Path, current: str, keep: int) -> None:
