@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -314,15 +315,27 @@ def test_a_topic_that_was_empty_when_first_seen_is_known_again(on_kafka, topic, 
 def test_a_producer_that_never_stops_is_landed_once(on_kafka, topic, oracle):
     """Records arrive while a run reads up to its pinned ends: they are the next run's, and land once."""
     create_topics(on_kafka, [topic])
-    sending = threading.Thread(target=oracle.send, args=(topic, values(30_000, seed=25)))
+    is_enough = threading.Event()
+
+    def send() -> None:
+        producer = oracle.producer()
+        for bunch in itertools.count():
+            oracle.send(topic, values(500, seed=25, prefix=f"{bunch}-"), producer)
+            if is_enough.is_set():
+                return
+
+    sending = threading.Thread(target=send)
     sending.start()
-    runs = 0
-    while sending.is_alive():
-        land(on_kafka, topics=[topic])
-        runs += 1
+    try:
+        deadline, found = time.monotonic() + 60, 0
+        while found < 3:
+            assert time.monotonic() < deadline, "three runs have found no records within a minute"
+            found += land(on_kafka, topics=[topic]).records > 0
+    finally:
+        is_enough.set()
+        sending.join()
     land(on_kafka, topics=[topic])
     oracle.compare(25)
-    assert runs > 1
 
 
 def test_an_unknown_topic_is_refused(on_kafka):
