@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zoneinfo
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,8 @@ from journey_core.errors import TaxonomyError
 from journey_core.events import CHANNELS, IDENTIFIER_CLASSES
 from journey_core.expressions import parse_expression
 from journey_core.paths import SCHEMAS
+
+_AT_ONCE, _MICROSECOND = timedelta(0), timedelta(microseconds=1)
 
 TAXONOMIES = SCHEMAS / "taxonomies"
 
@@ -133,11 +135,13 @@ class Identity(Document):
 
 
 class Step(Document):
-    """One step of a funnel. `within`: at most this long after the previous step, inclusive."""
+    """One step of a funnel. `within` and `not_before`: how long after the previous matched step, inclusive."""
 
     step: Name
     when: Predicate
     within: Duration | None = None
+    not_before: Duration | None = None
+    optional: bool = False
 
 
 class Segment(Document):
@@ -155,20 +159,44 @@ class Entered(Document):
     until: Instant | None = None
 
 
+class Exclusion(Document):
+    """What ends an attempt as `excluded`, strictly between two steps; without `between`, the first and the last."""
+
+    when: Predicate
+    between: tuple[Name, Name] | None = None
+
+
 def _segment(value: Any) -> Any:
     return {"segment": value} if isinstance(value, str) else value
 
 
 class Funnel(Document):
-    """A funnel. Without `window` nothing times out."""
+    """A funnel. Without `window` nothing times out. SEMANTICS section 6 says what each option means."""
 
     funnel: Name
-    order: Literal["ordered"] = "ordered"
-    entry: Literal["best"] = "best"
+    order: Literal["ordered", "strict", "any"] = "ordered"
+    entry: Literal["best", "first", "every"] = "best"
     window: Duration | None = None
-    steps: Annotated[list[Step], Field(min_length=2)]
+    tie_tolerance: Duration = _AT_ONCE
+    hold_constant: list[Value] = []
+    steps: Annotated[list[Step], Field(min_length=1, max_length=60)]
+    exclusions: list[Exclusion] = []
     segments: list[Annotated[Segment, BeforeValidator(_segment)]] = []
     entered: Entered = Entered()
+
+    @property
+    def slots(self) -> list[int]:
+        """Per step its place in the order of preference: the required steps first, then the optional ones; from 1."""
+        ranked = sorted(range(len(self.steps)), key=lambda index: (self.steps[index].optional, index))
+        return [ranked.index(index) + 1 for index in range(len(self.steps))]
+
+    def successors(self) -> Iterator[tuple[int, int]]:
+        """(step, a step that may be matched next), both from 1."""
+        for place in range(1, len(self.steps) + 1):
+            for later in range(1, len(self.steps) + 1):
+                skipped = self.steps[place : later - 1]
+                if later != place if self.order == "any" else later > place and all(step.optional for step in skipped):
+                    yield place, later
 
 
 class Taxonomy(Document):
@@ -201,9 +229,16 @@ class Taxonomy(Document):
         """
         rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
         steps = [
-            f"case when try({step.when}) then struct_pack(funnel := '{funnel.funnel}', step_order := {order}) end"
+            f"case when try({step.when}) then"
+            f" struct_pack(funnel := '{funnel.funnel}', step_order := {order}, held := {_held(funnel)}) end"
             for funnel in self.funnels
             for order, step in enumerate(funnel.steps, start=1)
+        ]
+        exclusions = [
+            f"case when try({exclusion.when}) then"
+            f" struct_pack(funnel := '{funnel.funnel}', exclusion_order := {order}) end"
+            for funnel in self.funnels
+            for order, exclusion in enumerate(funnel.exclusions, start=1)
         ]
         segments = [
             f"struct_pack(segment_by := '{name}', segment := try(cast({value} as varchar)))"
@@ -221,7 +256,14 @@ class Taxonomy(Document):
                 f"select event_id, customer_id, coalesce(try({self.experience.guidance}), false) as is_guidance,"
                 f" coalesce(try({self.experience.desire}), false) as is_desire from intermediate.touchpoint_history"
             ),
-            "step_matches": _unnested(steps, "funnel varchar, step_order integer", "match.funnel, match.step_order"),
+            "step_matches": _unnested(
+                steps,
+                "funnel varchar, step_order integer, held varchar[]",
+                "match.funnel, match.step_order, match.held",
+            ),
+            "exclusion_matches": _unnested(
+                exclusions, "funnel varchar, exclusion_order integer", "match.funnel, match.exclusion_order"
+            ),
             "segment_values": _unnested(
                 segments, "segment_by varchar, segment varchar", "match.segment_by, match.segment"
             ),
@@ -240,9 +282,19 @@ class Taxonomy(Document):
         namespaces = classes | {name: kind for name, kind in self.identity.namespaces.items() if name not in classes}
         namespaces = dict(sorted(namespaces.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
         funnel_steps = [
-            (funnel.funnel, order, step, len(funnel.steps))
+            (funnel, order, slot, step)
             for funnel in self.funnels
-            for order, step in enumerate(funnel.steps, start=1)
+            for order, (slot, step) in enumerate(zip(funnel.slots, funnel.steps, strict=True), start=1)
+        ]
+        successors = [
+            (funnel.funnel, place, later, funnel.steps[later - 1])
+            for funnel in self.funnels
+            for place, later in funnel.successors()
+        ]
+        exclusions = [
+            (funnel, order, [step.step for step in funnel.steps], exclusion)
+            for funnel in self.funnels
+            for order, exclusion in enumerate(funnel.exclusions, start=1)
         ]
         funnel_segments = [(funnel, segment) for funnel in self.funnels for segment in funnel.segments]
         timeouts = {channel: self.sessions.channel_timeouts.get(channel, self.sessions.timeout) for channel in CHANNELS}
@@ -283,16 +335,44 @@ class Taxonomy(Document):
             },
             "funnels": {
                 "funnel": pa.array([funnel.funnel for funnel in self.funnels], pa.string()),
+                "matching": pa.array([funnel.order for funnel in self.funnels], pa.string()),
+                "entry": pa.array([funnel.entry for funnel in self.funnels], pa.string()),
                 "funnel_window": pa.array([funnel.window for funnel in self.funnels], interval),
+                "tie_tolerance": pa.array([funnel.tie_tolerance for funnel in self.funnels], interval),
                 "entered_from": pa.array([funnel.entered.from_ for funnel in self.funnels], utc),
                 "entered_until": pa.array([funnel.entered.until for funnel in self.funnels], utc),
+                "steps": pa.array([len(funnel.steps) for funnel in self.funnels], pa.int32()),
+                # Per step what it takes at least, in microseconds; 0 where it may be skipped.
+                "least_times": pa.array(
+                    [
+                        [0 if step.optional else (step.not_before or _AT_ONCE) // _MICROSECOND for step in funnel.steps]
+                        for funnel in self.funnels
+                    ],
+                    pa.list_(pa.int64()),
+                ),
+                "required_steps": pa.array(
+                    [sum(not step.optional for step in funnel.steps) for funnel in self.funnels], pa.int32()
+                ),
             },
             "funnel_steps": {
-                "funnel": pa.array([funnel for funnel, *_ in funnel_steps], pa.string()),
+                "funnel": pa.array([funnel.funnel for funnel, *_ in funnel_steps], pa.string()),
                 "step_order": pa.array([order for _, order, *_ in funnel_steps], pa.int32()),
-                "step": pa.array([step.step for _, _, step, _ in funnel_steps], pa.string()),
-                "within": pa.array([step.within for _, _, step, _ in funnel_steps], interval),
-                "steps": pa.array([steps for *_, steps in funnel_steps], pa.int32()),
+                "step": pa.array([step.step for *_, step in funnel_steps], pa.string()),
+                "is_optional": pa.array([step.optional for *_, step in funnel_steps], pa.bool_()),
+                "slot": pa.array([slot for _, _, slot, _ in funnel_steps], pa.int32()),
+            },
+            "funnel_successors": {
+                "funnel": pa.array([funnel for funnel, *_ in successors], pa.string()),
+                "step_order": pa.array([place for _, place, *_ in successors], pa.int32()),
+                "next_step_order": pa.array([later for _, _, later, _ in successors], pa.int32()),
+                "within": pa.array([step.within for *_, step in successors], interval),
+                "not_before": pa.array([step.not_before for *_, step in successors], interval),
+            },
+            "funnel_exclusions": {
+                "funnel": pa.array([funnel.funnel for funnel, *_ in exclusions], pa.string()),
+                "exclusion_order": pa.array([order for _, order, *_ in exclusions], pa.int32()),
+                "after_step": pa.array([_place_of(steps, rule, 0) for _, _, steps, rule in exclusions], pa.int32()),
+                "before_step": pa.array([_place_of(steps, rule, 1) for _, _, steps, rule in exclusions], pa.int32()),
             },
             "funnel_segments": {
                 "funnel": pa.array([funnel.funnel for funnel, _ in funnel_segments], pa.string()),
@@ -335,8 +415,7 @@ def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
         steps = [step.step for step in funnel.steps]
         yield from _repeated(("funnels", index, "steps"), "step", steps)
         yield from _reserved(("funnels", index, "steps"), "step", steps, {"entry", "first", "last"})
-        if funnel.steps[0].within is not None:
-            yield ("funnels", index, "steps", 0, "within"), "the first step has no step before it"
+        yield from _mistakes_of_steps(("funnels", index), funnel)
         yield from _repeated(("funnels", index, "segments"), "segment", [part.segment for part in funnel.segments])
         for place, segment in enumerate(funnel.segments):
             where = ("funnels", index, "segments", place)
@@ -351,6 +430,30 @@ def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
                 yield where, f"`of: {segment.of}` is not allowed; allowed: {', '.join(allowed)}"
 
 
+def _mistakes_of_steps(where: tuple[int | str, ...], funnel: Funnel) -> Iterator[Mistake]:
+    first = funnel.steps[0]
+    if first.optional:
+        yield (*where, "steps", 0, "optional"), "the first step is never optional: it is the entry"
+    for key in ("within", "not_before"):
+        # In any order each step may follow another.
+        if getattr(first, key) is not None and funnel.order != "any":
+            yield (*where, "steps", 0, key), "the first step has no step before it"
+    for index, step in enumerate(funnel.steps):
+        if step.within is not None and step.not_before is not None and step.within < step.not_before:
+            yield (*where, "steps", index, "within"), "nothing can come `within` a time that ends before `not_before`"
+    steps = [step.step for step in funnel.steps]
+    for index, exclusion in enumerate(funnel.exclusions):
+        for name in exclusion.between or ():
+            if name not in steps:
+                yield (*where, "exclusions", index, "between"), f"no step `{name}`; steps: {', '.join(steps)}"
+                return
+        if exclusion.between is not None and funnel.order == "any":
+            yield (*where, "exclusions", index, "between"), "in any order no step lies between others: leave it out"
+            return
+        if len(steps) < 2 or _place_of(steps, exclusion, 0) >= _place_of(steps, exclusion, 1):
+            yield (*where, "exclusions", index, "between"), "the first step named must come before the second"
+
+
 def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
     fixed = {name for names in IDENTIFIER_CLASSES.values() for name in names}
     strong = {name for name, kind in identity.namespaces.items() if kind == "strong"}
@@ -361,6 +464,19 @@ def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
     for namespace in identity.namespaces:
         if namespace in fixed:
             yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
+
+
+def _held(funnel: Funnel) -> str:
+    """SQL: what must not change along a chain, as one list; null where a part of it is null, which equals nothing."""
+    values = [f"try(cast({value} as varchar))" for value in funnel.hold_constant]
+    if not values:
+        return "[]::varchar[]"
+    return f"case when {' and '.join(f'{value} is not null' for value in values)} then [{', '.join(values)}] end"
+
+
+def _place_of(steps: list[str], exclusion: Exclusion, end: int) -> int:
+    """The step, from 1, after (`end` 0) or before (1) which an exclusion lies."""
+    return steps.index((exclusion.between or (steps[0], steps[-1]))[end]) + 1
 
 
 def _reserved(where: tuple[int | str, ...], noun: str, names: list[str], reserved: set[str]) -> Iterator[Mistake]:

@@ -16,8 +16,9 @@ matched as (
         funnel,
         customer_id,
         attempt,
-        furthest_step,
+        entry_event_id,
         unnest(event_ids) as event_id,
+        unnest(step_times) as taken_at,
         generate_subscripts(event_ids, 1) as step_order
     from attempts
 ),
@@ -27,10 +28,7 @@ named_steps as (
         funnel_segments.funnel,
         funnel_segments.segment_by,
         funnel_segments.attribution,
-        case
-            when funnel_segments.attribution = 'entry' then 1
-            else funnel_steps.step_order
-        end as named_step_order
+        funnel_steps.step_order as named_step_order
     from funnel_segments
     left join funnel_steps
         on funnel_segments.funnel = funnel_steps.funnel
@@ -42,8 +40,9 @@ valued as (
         matched.funnel,
         matched.customer_id,
         matched.attempt,
-        matched.furthest_step,
         matched.step_order,
+        matched.taken_at,
+        matched.event_id = matched.entry_event_id as is_entry,
         named_steps.segment_by,
         named_steps.attribution,
         named_steps.named_step_order,
@@ -63,13 +62,16 @@ attributed as (
         attempt,
         segment_by,
         case
-            when attribution = 'first' then arg_min(segment, step_order) filter (where segment is not null)
-            when attribution = 'last' then arg_max(segment, step_order) filter (where segment is not null)
-            when furthest_step < named_step_order then 'not_reached'
+            when attribution = 'entry' then min(segment) filter (where is_entry)
+            when attribution = 'first'
+                then arg_min(segment, (taken_at, step_order)) filter (where segment is not null)
+            when attribution = 'last'
+                then arg_max(segment, (taken_at, step_order)) filter (where segment is not null)
+            when count(*) filter (where step_order = named_step_order) = 0 then 'not_reached'
             else min(segment) filter (where step_order = named_step_order)
         end as segment
     from valued
-    group by funnel, customer_id, attempt, segment_by, attribution, furthest_step, named_step_order
+    group by funnel, customer_id, attempt, segment_by, attribution, named_step_order
 ),
 
 labelled as (

@@ -1,163 +1,235 @@
--- Every way up a funnel that can matter: per entry and step, the touchpoints that some chain from that entry reaches.
--- Grain: (funnel, customer_id, entry_event_id, step_order, event_id, instant_event_ids).
+-- Every way up a funnel that can matter: from each entry, the chains that some longer or better chain may need.
+-- Grain: (funnel, customer_id, entry_event_id, event_ids).
 
 with recursive
 
-history as (select * from intermediate.touchpoint_history),
-
-step_matches as (select * from taxonomy.step_matches),
+matches as (select * from intermediate.funnel_matches),
 
 funnels as (select * from taxonomy.funnels),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
--- `next_within` is how long the following step may take; null where it may take any time, or there is none.
-steps as (
+funnel_successors as (select * from taxonomy.funnel_successors),
+
+-- `patient`: nothing limits how soon the next step must follow, so the earliest match serves as well as any later one.
+-- `free`: in any order and without times between steps, only which steps are taken matters.
+successors as (
     select
-        funnel_steps.funnel,
-        funnel_steps.step_order,
-        funnel_steps.within,
-        lead(funnel_steps.within) over (
-            partition by funnel_steps.funnel order by funnel_steps.step_order
-        ) as next_within,
+        funnel_successors.*,
+        funnel_steps.slot,
+        funnels.matching,
         funnels.funnel_window,
-        funnels.entered_from,
-        funnels.entered_until
-    from funnel_steps
-    inner join funnels on funnel_steps.funnel = funnels.funnel
+        funnels.tie_tolerance,
+        funnels.required_steps,
+        funnels.steps,
+        funnels.matching = 'any'
+        and bool_and(funnel_successors.within is null and funnel_successors.not_before is null) over (
+            partition by funnel_successors.funnel
+        ) as is_free
+    from funnel_successors
+    inner join funnels on funnel_successors.funnel = funnels.funnel
+    inner join funnel_steps
+        on funnel_successors.funnel = funnel_steps.funnel
+        and funnel_successors.next_step_order = funnel_steps.step_order
 ),
 
--- Events of one customer, instant and sequence that take the same steps are as good as each other, and no chain uses more
--- of them than there are steps: a log that knows days only would else be tried in all its permutations.
-step_sets as (
-    select event_id, funnel, list(step_order order by step_order) as step_set
-    from step_matches
-    group by event_id, funnel
-),
-
-useful as (
-    select step_sets.funnel, history.event_id
-    from step_sets
-    inner join history on step_sets.event_id = history.event_id
-    inner join funnel_steps as lengths
-        on step_sets.funnel = lengths.funnel
-        and lengths.step_order = 1
-    qualify
-        row_number() over (
-            partition by
-                step_sets.funnel, history.customer_id, history.occurred_at, history.sequence, step_sets.step_set
-            order by history.event_id
-        ) <= lengths.steps
-),
-
-matches as (
+patience as (
     select
-        step_matches.funnel,
-        step_matches.step_order,
-        history.customer_id,
-        history.event_id,
-        history.occurred_at,
-        history.sequence,
-        steps.within,
-        steps.next_within,
-        steps.funnel_window,
-        steps.entered_from,
-        steps.entered_until
-    from step_matches
-    inner join useful
-        on step_matches.funnel = useful.funnel
-        and step_matches.event_id = useful.event_id
-    inner join history on step_matches.event_id = history.event_id
-    inner join steps
-        on step_matches.funnel = steps.funnel
-        and step_matches.step_order = steps.step_order
+        funnels.funnel,
+        funnel_steps.step_order,
+        funnels.matching = 'ordered'
+        and funnels.tie_tolerance = interval 0 second
+        and coalesce(bool_and(successors.within is null), true) as is_patient
+    from funnels
+    inner join funnel_steps on funnels.funnel = funnel_steps.funnel
+    left join successors
+        on funnel_steps.funnel = successors.funnel
+        and funnel_steps.step_order = successors.step_order
+    group by funnels.funnel, funnel_steps.step_order, funnels.matching, funnels.tie_tolerance
 ),
 
--- One round per step. Events of one instant may count in any order, except that two that both carry `sequence` keep it:
--- so a chain remembers which events of its newest instant it has used, and the largest sequence among them.
+entries as (
+    select
+        matches.*,
+        funnels.steps,
+        funnel_steps.slot,
+        funnels.entry,
+        matches.occurred_at = min(matches.occurred_at) over (
+            partition by matches.funnel, matches.customer_id
+        ) as is_first
+    from matches
+    inner join funnels on matches.funnel = funnels.funnel
+    inner join funnel_steps
+        on matches.funnel = funnel_steps.funnel
+        and matches.step_order = funnel_steps.step_order
+    where
+        (matches.step_order = 1 or funnels.matching = 'any')
+        and (matches.occurred_at >= funnels.entered_from or funnels.entered_from is null)
+        and (matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
+),
+
+-- One round per step. `step_times` and `event_ids` stand in the order of preference: the required steps first, then the
+-- optional ones; a step that is not taken has `infinity` and ''. `recent` are the events that a later one could meet at
+-- one instant, where it matters: because they could take another step too, or say their place by `sequence`.
 chains as (
     select
         funnel,
         customer_id,
         event_id as entry_event_id,
         occurred_at as entered_at,
-        step_order,
-        event_id,
-        occurred_at,
-        next_within,
-        [event_id] as instant_event_ids,
-        sequence as instant_sequence,
-        [event_id] as event_ids,
-        [occurred_at] as step_times
-    from matches
-    where
-        step_order = 1
-        and (occurred_at >= entered_from or entered_from is null)
-        and (occurred_at < entered_until or entered_until is null)
+        held,
+        step_order as last_step,
+        occurred_at as last_at,
+        occurred_at as newest_at,
+        1::hugeint << step_order as taken,
+        list_transform(
+            range(1, steps + 1), lambda place: case when place = slot then occurred_at else 'infinity'::timestamptz end
+        ) as step_times,
+        list_transform(range(1, steps + 1), lambda place: case when place = slot then event_id else '' end)
+            as event_ids,
+        case
+            when is_versatile or sequence is not null
+                then [struct_pack(
+                    occurred_at := occurred_at,
+                    sequence := sequence,
+                    event_id := case when is_versatile then event_id end
+                )]
+            else []
+        end as recent,
+        case when is_own then [occurred_at] else [] end as own_times,
+        occurred_at as first_at,
+        touches_until as touches_until_first,
+        touches_before as touches_before_newest
+    from entries
+    where entry <> 'first' or is_first
 
     union all
 
     select
-        funnel,
-        customer_id,
-        entry_event_id,
-        entered_at,
-        step_order,
-        event_id,
-        occurred_at,
-        next_within,
-        instant_event_ids,
-        instant_sequence,
-        event_ids,
-        step_times
+        * exclude (chain_rank, earliest_at, is_patient, state, preference)
     from (
         select
-            *,
+            reachable.*,
+            patience.is_patient,
             row_number() over (
-                partition by funnel, customer_id, entry_event_id, event_id, instant_event_ids, instant_sequence
-                order by step_times, event_ids
-            ) as path_rank,
-            min(occurred_at) over (partition by funnel, customer_id, entry_event_id) as earliest_at
+                partition by reachable.funnel, reachable.customer_id, reachable.entry_event_id, reachable.taken,
+                    reachable.recent, reachable.state
+                order by reachable.preference, reachable.event_ids
+            ) as chain_rank,
+            min(reachable.last_at) over (
+                partition by reachable.funnel, reachable.customer_id, reachable.entry_event_id, reachable.taken
+            ) as earliest_at
         from (
             select
-                chains.funnel,
-                chains.customer_id,
-                chains.entry_event_id,
-                chains.entered_at,
-                matches.step_order,
-                matches.event_id,
-                matches.occurred_at,
-                matches.next_within,
+                extended.* exclude (is_free, matching, required_steps, last_event_id),
                 case
-                    when matches.occurred_at > chains.occurred_at then [matches.event_id]
-                    else list_sort(list_append(chains.instant_event_ids, matches.event_id))
-                end as instant_event_ids,
-                case
-                    when matches.occurred_at > chains.occurred_at then matches.sequence
-                    else coalesce(matches.sequence, chains.instant_sequence)
-                end as instant_sequence,
-                list_append(chains.event_ids, matches.event_id) as event_ids,
-                list_append(chains.step_times, matches.occurred_at) as step_times
-            from chains
-            inner join matches
-                on chains.funnel = matches.funnel
-                and chains.customer_id = matches.customer_id
-                and chains.step_order + 1 = matches.step_order
-                and chains.occurred_at <= matches.occurred_at
-            where
-                (
-                    matches.occurred_at > chains.occurred_at
-                    or (
-                        not list_contains(chains.instant_event_ids, matches.event_id)
-                        and coalesce(matches.sequence >= chains.instant_sequence, true)
+                    when extended.is_free then null
+                    else struct_pack(
+                        last_event_id := extended.last_event_id,
+                        newest_at := extended.newest_at,
+                        own_times := case when extended.matching = 'strict' then list_sort(extended.own_times) end
                     )
-                )
-                and coalesce(matches.occurred_at <= chains.entered_at + matches.funnel_window, true)
-                and coalesce(matches.occurred_at <= chains.occurred_at + matches.within, true)
-        ) as extended
+                end as state,
+                case
+                    when extended.matching = 'any'
+                        then list_concat(
+                            list_sort(extended.step_times[:extended.required_steps]),
+                            list_sort(extended.step_times[extended.required_steps + 1:])
+                        )
+                    else extended.step_times
+                end as preference
+            from (
+                select
+                    chains.funnel,
+                    chains.customer_id,
+                    chains.entry_event_id,
+                    chains.entered_at,
+                    chains.held,
+                    matches.step_order as last_step,
+                    matches.occurred_at as last_at,
+                    greatest(chains.newest_at, matches.occurred_at) as newest_at,
+                    chains.taken | (1::hugeint << matches.step_order) as taken,
+                    list_transform(
+                        chains.step_times,
+                        lambda taken_at, place: case when place = successors.slot then matches.occurred_at else taken_at end
+                    ) as step_times,
+                    list_transform(
+                        chains.event_ids,
+                        lambda event_id, place: case when place = successors.slot then matches.event_id else event_id end
+                    ) as event_ids,
+                    list_sort(list_filter(
+                        case
+                            when matches.is_versatile or (matches.sequence is not null and not successors.is_free)
+                                then list_append(
+                                    chains.recent,
+                                    struct_pack(
+                                        occurred_at := matches.occurred_at,
+                                        sequence := case when not successors.is_free then matches.sequence end,
+                                        event_id := case when matches.is_versatile then matches.event_id end
+                                    )
+                                )
+                            else chains.recent
+                        end,
+                        lambda used: successors.is_free
+                        or used.occurred_at
+                        >= greatest(chains.newest_at, matches.occurred_at) - successors.tie_tolerance
+                    )) as recent,
+                    case
+                        when matches.is_own then list_append(chains.own_times, matches.occurred_at)
+                        else chains.own_times
+                    end as own_times,
+                    least(chains.first_at, matches.occurred_at) as first_at,
+                    case
+                        when matches.occurred_at < chains.first_at then matches.touches_until
+                        else chains.touches_until_first
+                    end as touches_until_first,
+                    case
+                        when matches.occurred_at > chains.newest_at then matches.touches_before
+                        else chains.touches_before_newest
+                    end as touches_before_newest,
+                    successors.matching,
+                    successors.required_steps,
+                    successors.is_free,
+                    matches.event_id as last_event_id
+                from chains
+                inner join successors
+                    on chains.funnel = successors.funnel
+                    and chains.last_step = successors.step_order
+                inner join matches
+                    on chains.funnel = matches.funnel
+                    and chains.customer_id = matches.customer_id
+                    and successors.next_step_order = matches.step_order
+                    and chains.held = matches.held
+                where
+                    chains.taken & (1::hugeint << matches.step_order) = 0
+                    and matches.occurred_at
+                    >= case when successors.is_free then chains.entered_at else chains.newest_at end
+                    - successors.tie_tolerance
+                    and coalesce(matches.occurred_at <= chains.entered_at + successors.funnel_window, true)
+                    and coalesce(matches.occurred_at <= chains.last_at + successors.within, true)
+                    and coalesce(
+                        matches.occurred_at >= chains.last_at + nullif(successors.not_before, interval 0 second), true
+                    )
+                    and not list_contains(chains.event_ids, matches.event_id)
+                    -- Time that does not tell the order leaves it to `sequence`, where both have one.
+                    and len(list_filter(
+                        chains.recent,
+                        lambda used: used.occurred_at >= matches.occurred_at and used.sequence > matches.sequence
+                    )) = 0
+            ) as extended
+            where
+                extended.matching <> 'strict'
+                or greatest(extended.touches_before_newest - extended.touches_until_first, 0)
+                = len(list_filter(
+                    extended.own_times,
+                    lambda own_at: own_at > extended.first_at and own_at < extended.newest_at
+                ))
+        ) as reachable
+        inner join patience
+            on reachable.funnel = patience.funnel
+            and reachable.last_step = patience.step_order
     ) as ranked
-    -- Where the next step has no time limit of its own, the earliest match of this one serves as well as any later one.
-    where path_rank = 1 and (next_within is not null or occurred_at = earliest_at)
+    where chain_rank = 1 and (not is_patient or last_at = earliest_at)
 )
 
 select * from chains

@@ -1,87 +1,133 @@
--- How far each customer came in each funnel: the best attempt, and how it ended.
+-- How far each customer came in each funnel, attempt by attempt, and how each ended.
 -- Grain: (funnel, customer_id, attempt).
 
-with
+with recursive
 
-chains as (select * from intermediate.funnel_chains),
+entries as (select * from intermediate.funnel_entries),
 
 funnels as (select * from taxonomy.funnels),
-
-funnel_steps as (select * from taxonomy.funnel_steps),
 
 journey_events as (select * from intermediate.journey_events),
 
 observation as (select * from staging.observation),
 
--- Per entry: the deepest chain, each of its steps as early as can be; and until when a later event could still convert.
-entries as (
+judged as (
     select
-        chains.funnel,
-        chains.customer_id,
-        chains.entry_event_id,
-        chains.entered_at,
-        max(chains.step_order) as furthest_step,
-        arg_min(
-            struct_pack(event_ids := chains.event_ids, step_times := chains.step_times),
-            (-chains.step_order, chains.step_times, chains.event_ids)
-        ) as best_chain,
-        least(
-            max(coalesce(chains.occurred_at + chains.next_within, 'infinity'::timestamptz)),
-            coalesce(chains.entered_at + funnels.funnel_window, 'infinity'::timestamptz)
-        ) as open_until
-    from chains
-    inner join funnels on chains.funnel = funnels.funnel
-    group by chains.funnel, chains.customer_id, chains.entry_event_id, chains.entered_at, funnels.funnel_window
-),
-
--- `best`: the deepest attempt, then the latest entry.
-best as (
-    select *
+        entries.*,
+        case
+            when entries.excluded_at is not null then 'excluded'
+            when entries.is_complete then 'converted'
+            when entries.open_until >= observation.as_of then 'open'
+            else 'dropped'
+        end as status
     from entries
-    qualify
-        row_number() over (
-            partition by funnel, customer_id
-            order by furthest_step desc, entered_at desc, entry_event_id
-        ) = 1
+    cross join observation
 ),
 
-step_counts as (
-    select funnel, count(*) as steps
-    from funnel_steps
-    group by funnel
+-- What is open runs on; what dropped ran until its time was over, or until it could not go on at all.
+ended as (
+    select
+        *,
+        case status
+            when 'excluded' then excluded_at
+            when 'converted' then list_max(step_times)
+            when 'open' then 'infinity'::timestamptz
+            else coalesce(open_until, last_step_at)
+        end as ended_at
+    from judged
+),
+
+-- `best`: a clean attempt before an excluded one, then the deepest, then the latest entry. Else the earliest entry; of
+-- one instant the one that comes furthest.
+ranked as (
+    select
+        ended.*,
+        funnels.entry,
+        row_number() over (
+            partition by ended.funnel, ended.customer_id
+            order by
+                case when funnels.entry = 'best' then ended.status = 'excluded' end,
+                case when funnels.entry = 'best' then -ended.required_steps_taken end,
+                case when funnels.entry = 'best' then -epoch_us(ended.entered_at) else epoch_us(ended.entered_at) end,
+                ended.status = 'excluded',
+                -ended.required_steps_taken,
+                ended.preference,
+                ended.entry_event_id
+        ) as entry_rank
+    from ended
+    inner join funnels on ended.funnel = funnels.funnel
+),
+
+-- `every`: the next entry is the first one strictly after the end of the attempt before it.
+attempted as (
+    select
+        funnel,
+        customer_id,
+        entry_event_id,
+        ended_at,
+        1 as attempt
+    from ranked
+    where entry_rank = 1
+
+    union all
+
+    select
+        funnel,
+        customer_id,
+        entry_event_id,
+        ended_at,
+        attempt
+    from (
+        select
+            ranked.funnel,
+            ranked.customer_id,
+            ranked.entry_event_id,
+            ranked.ended_at,
+            attempted.attempt + 1 as attempt,
+            row_number() over (
+                partition by ranked.funnel, ranked.customer_id
+                order by ranked.entry_rank
+            ) as next_rank
+        from attempted
+        inner join ranked
+            on attempted.funnel = ranked.funnel
+            and attempted.customer_id = ranked.customer_id
+            and attempted.ended_at < ranked.entered_at
+        where ranked.entry = 'every'
+    ) as following
+    where next_rank = 1
 ),
 
 attempts as (
     select
         -- ids
-        best.funnel,
-        best.customer_id,
-        1 as attempt,
+        ended.funnel,
+        ended.customer_id,
+        attempted.attempt,
 
         -- how it went
-        best.entered_at,
-        case
-            when best.furthest_step = step_counts.steps then 'converted'
-            when best.open_until >= observation.as_of then 'open'
-            else 'dropped'
-        end as status,
-        best.furthest_step,
-        list_resize(best.best_chain.step_times, step_counts.steps) as step_times,
-        list_resize(best.best_chain.event_ids, step_counts.steps) as event_ids,
+        ended.entered_at,
+        ended.status,
+        ended.furthest_step::integer as furthest_step,
+        ended.step_times,
+        ended.event_ids,
 
         -- where it stands
-        best.best_chain.step_times[best.furthest_step] as last_step_at,
-        best.best_chain.event_ids[best.furthest_step] as last_event_id,
-        nullif(best.open_until, 'infinity'::timestamptz) as open_until,
-        case
-            when best.furthest_step = step_counts.steps
-                then epoch(best.best_chain.step_times[best.furthest_step] - best.entered_at)
-        end as seconds_to_convert,
+        ended.last_step_at,
+        ended.last_event_id,
+        case when ended.status <> 'converted' then nullif(ended.open_until, 'infinity'::timestamptz) end as open_until,
+        nullif(ended.ended_at, 'infinity'::timestamptz) as ended_at,
+        case when ended.status = 'converted' then epoch(ended.ended_at - ended.entered_at) end
+            as seconds_to_convert,
+        ended.entry_event_id,
+        ended.excluded_by,
         journey_events.journey_id
-    from best
-    inner join step_counts on best.funnel = step_counts.funnel
-    inner join journey_events on best.entry_event_id = journey_events.event_id
-    cross join observation
+    from attempted
+    inner join ended
+        on attempted.funnel = ended.funnel
+        and attempted.customer_id = ended.customer_id
+        and attempted.entry_event_id = ended.entry_event_id
+    inner join journey_events on attempted.entry_event_id = journey_events.event_id
 )
 
 select * from attempts

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import event
-from tests.funnels import Touch, one_funnel, reference
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -95,50 +94,3 @@ def test_l7_events_of_one_customer_change_no_row_of_another(build_world, world, 
     for table in ("touchpoints", "sessions", "journeys", "stage_transitions", "funnel_attempts"):
         query = rows.format(table)
         assert sorted(map(str, alone.rows(query))) == sorted(map(str, together.rows(query))), table
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from([None, "1 minute", "3 minutes"])), min_size=2, max_size=4
-)
-
-
-@given(
-    steps=STEPS,
-    window=st.sampled_from([None, "2 minutes", "6 minutes"]),
-    people=st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 9), st.sampled_from("abcd"), st.sampled_from([None, None, 1, 2])),
-            min_size=1,
-            max_size=9,
-        ),
-        min_size=1,
-        max_size=12,
-    ),
-    as_of_minute=st.integers(0, 16),
-)
-def test_funnels_agree_with_a_reference_that_tries_everything(build_world, steps, window, people, as_of_minute):
-    taxonomy = one_funnel([(kind, within) if within else kind for kind, within in steps], window=window)
-    as_of = START + timedelta(minutes=as_of_minute)
-    events, expected = [], {}
-    for person, touches in enumerate(people):
-        known = []
-        for number, (minute, kind, sequence) in enumerate(touches):
-            at = START + timedelta(minutes=minute)
-            touch = Touch(f"{person:02}-{number}", kind, at, sequence)
-            more = {} if sequence is None else {"sequence": sequence}
-            events.append(
-                event(touch.event_id, f"{at:%Y-%m-%d %H:%M}", kind, who={"customer_id": f"p{person:02}"}, **more)
-            )
-            if at <= as_of:
-                known.append(touch)
-        attempt = reference(known, taxonomy.funnels[0], as_of)
-        if attempt is not None:
-            expected[f"p{person:02}"] = attempt
-    tables = build_world(events, taxonomy, as_of=as_of)
-    found = tables.rows("select customer_id, furthest_step, entered_at, step_times, status from marts.funnel_attempts")
-    assert {row["customer_id"]: (row["furthest_step"], row["entered_at"], row["status"]) for row in found} == {
-        customer: (attempt.furthest_step, attempt.entered_at, attempt.status) for customer, attempt in expected.items()
-    }
-    for row in found:
-        taken = tuple(at for at in row["step_times"] if at is not None)
-        assert taken == expected[row["customer_id"]].step_times

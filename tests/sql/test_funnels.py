@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-from pydantic import ValidationError
-
 from tests.conftest import event
 from tests.funnels import one_funnel
 
@@ -140,9 +137,3 @@ def test_segments_name_whose_value_counts(build_world):
         ("device", "not_reached", 1),
         ("device", "unknown", 1),
     ]
-
-
-@pytest.mark.parametrize("option", [{"order": "strict"}, {"entry": "every"}, {"exclusions": []}])
-def test_what_is_not_built_yet_is_refused_rather_than_ignored(option):
-    with pytest.raises(ValidationError):
-        one_funnel(["a", "b"], **option)

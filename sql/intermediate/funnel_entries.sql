@@ -1,0 +1,274 @@
+-- What becomes of each entry: its best chain, what excluded it, and until when a later event could still convert it.
+-- Grain: (funnel, customer_id, entry_event_id).
+
+with
+
+chains as (select * from intermediate.funnel_chains),
+
+history as (select * from intermediate.touchpoint_history),
+
+exclusion_matches as (select * from taxonomy.exclusion_matches),
+
+funnels as (select * from taxonomy.funnels),
+
+funnel_steps as (select * from taxonomy.funnel_steps),
+
+funnel_successors as (select * from taxonomy.funnel_successors),
+
+funnel_exclusions as (select * from taxonomy.funnel_exclusions),
+
+slots as (
+    select
+        funnel,
+        list(slot order by step_order) as slots,
+        list(is_optional order by step_order) as are_optional
+    from funnel_steps
+    group by funnel
+),
+
+-- A strict chain ends where another of the customer's own touchpoints lies strictly after its first instant.
+own_touches as (
+    select
+        customer_id,
+        list(struct_pack(occurred_at := occurred_at, event_id := event_id)) as own_touches
+    from history
+    where initiator = 'customer' and (select bool_or(matching = 'strict') from funnels)
+    group by customer_id
+),
+
+-- Until when each chain could take a next step: in time after the last one, and so that the rest fits into the window.
+continuations as (
+    select
+        chains.funnel,
+        chains.customer_id,
+        chains.entry_event_id,
+        least(
+            coalesce(chains.last_at + funnel_successors.within, 'infinity'::timestamptz),
+            coalesce(
+                chains.entered_at + funnels.funnel_window - to_microseconds(list_sum(list_transform(
+                    funnels.least_times,
+                    lambda least_time, step: case
+                        when step = funnel_successors.next_step_order or chains.taken & (1::hugeint << step) <> 0 then 0
+                        else least_time
+                    end
+                ))::bigint),
+                'infinity'::timestamptz
+            )
+        ) as open_until,
+        chains.last_at + coalesce(funnel_successors.not_before, interval 0 second) as open_from,
+        coalesce(list_min(list_transform(
+            list_filter(
+                own_touches.own_touches,
+                lambda touch: touch.occurred_at > chains.first_at and not list_contains(chains.event_ids, touch.event_id)
+            ),
+            lambda touch: touch.occurred_at
+        )), 'infinity'::timestamptz) as broken_at
+    from chains
+    inner join funnels on chains.funnel = funnels.funnel
+    inner join funnel_successors
+        on chains.funnel = funnel_successors.funnel
+        and chains.last_step = funnel_successors.step_order
+    left join own_touches
+        on chains.customer_id = own_touches.customer_id
+        and funnels.matching = 'strict'
+    where
+        chains.taken & (1::hugeint << funnel_successors.next_step_order) = 0
+        and chains.held is not null
+),
+
+openings as (
+    select
+        funnel,
+        customer_id,
+        entry_event_id,
+        max(least(open_until, broken_at)) as open_until
+    from continuations
+    where open_from <= open_until
+    group by funnel, customer_id, entry_event_id
+),
+
+-- Per entry: the deepest chain, each of its required steps as early as can be, then the optional ones.
+best_chains as (
+    select
+        chains.funnel,
+        chains.customer_id,
+        chains.entry_event_id,
+        chains.entered_at,
+        arg_min(
+            struct_pack(step_times := chains.step_times, event_ids := chains.event_ids, newest_at := chains.newest_at),
+            struct_pack(
+                missing := len(list_filter(
+                    chains.step_times[:funnels.required_steps], lambda taken_at: taken_at = 'infinity'::timestamptz
+                )),
+                required := case
+                    when funnels.matching = 'any' then list_sort(chains.step_times[:funnels.required_steps])
+                    else chains.step_times[:funnels.required_steps]
+                end,
+                optional := case
+                    when funnels.matching = 'any' then list_sort(chains.step_times[funnels.required_steps + 1:])
+                    else chains.step_times[funnels.required_steps + 1:]
+                end,
+                event_ids := chains.event_ids
+            )
+        ) as chain
+    from chains
+    inner join funnels on chains.funnel = funnels.funnel
+    group by chains.funnel, chains.customer_id, chains.entry_event_id, chains.entered_at
+),
+
+-- Back to the order in which the steps are declared.
+declared as (
+    select
+        best_chains.funnel,
+        best_chains.customer_id,
+        best_chains.entry_event_id,
+        best_chains.entered_at,
+        best_chains.chain.newest_at,
+        list_transform(
+            slots.slots, lambda slot: nullif(best_chains.chain.step_times[slot], 'infinity'::timestamptz)
+        ) as step_times,
+        list_transform(slots.slots, lambda slot: nullif(best_chains.chain.event_ids[slot], '')) as event_ids,
+        slots.are_optional,
+        funnels.matching,
+        funnels.funnel_window,
+        not list_contains(
+            best_chains.chain.step_times[:funnels.required_steps], 'infinity'::timestamptz
+        ) as is_complete
+    from best_chains
+    inner join slots on best_chains.funnel = slots.funnel
+    inner join funnels on best_chains.funnel = funnels.funnel
+),
+
+-- Between which instants an exclusion ends the attempt; both exclusive, the later one null where there is no step to
+-- come before, and then the window's end is inclusive.
+forbidden as (
+    select
+        declared.funnel,
+        declared.customer_id,
+        declared.entry_event_id,
+        funnel_exclusions.exclusion_order,
+        case
+            when declared.matching = 'any' then declared.entered_at
+            else declared.step_times[funnel_exclusions.after_step]
+        end as excludes_after,
+        coalesce(
+            case
+                when declared.matching <> 'any'
+                    then list_filter(
+                        declared.step_times[funnel_exclusions.before_step:], lambda taken_at: taken_at is not null
+                    )[1]
+            end,
+            case when declared.is_complete then declared.newest_at end
+        ) as excludes_before,
+        coalesce(declared.entered_at + declared.funnel_window, 'infinity'::timestamptz) as excludes_until
+    from declared
+    inner join funnel_exclusions on declared.funnel = funnel_exclusions.funnel
+),
+
+exclusions as (
+    select
+        forbidden.funnel,
+        forbidden.customer_id,
+        forbidden.entry_event_id,
+        min(struct_pack(occurred_at := history.occurred_at, event_id := history.event_id)) as exclusion
+    from forbidden
+    inner join exclusion_matches
+        on forbidden.funnel = exclusion_matches.funnel
+        and forbidden.customer_id = exclusion_matches.customer_id
+        and forbidden.exclusion_order = exclusion_matches.exclusion_order
+    inner join history on exclusion_matches.event_id = history.event_id
+    where
+        history.occurred_at > forbidden.excludes_after
+        and case
+            when forbidden.excludes_before is null then history.occurred_at <= forbidden.excludes_until
+            else history.occurred_at < forbidden.excludes_before
+        end
+    group by forbidden.funnel, forbidden.customer_id, forbidden.entry_event_id
+),
+
+-- An exclusion ends the attempt there: what came later is no part of it.
+ended as (
+    select
+        declared.funnel,
+        declared.customer_id,
+        declared.entry_event_id,
+        declared.entered_at,
+        declared.matching,
+        declared.are_optional,
+        declared.is_complete,
+        list_transform(
+            declared.step_times,
+            lambda taken_at: case when taken_at <= coalesce(exclusions.exclusion.occurred_at, taken_at) then taken_at end
+        ) as step_times,
+        list_transform(
+            declared.event_ids,
+            lambda event_id, step: case
+                when declared.step_times[step] <= coalesce(exclusions.exclusion.occurred_at, declared.step_times[step])
+                    then event_id
+            end
+        ) as event_ids,
+        exclusions.exclusion.occurred_at as excluded_at,
+        exclusions.exclusion.event_id as excluded_by,
+        openings.open_until
+    from declared
+    left join exclusions
+        on declared.funnel = exclusions.funnel
+        and declared.customer_id = exclusions.customer_id
+        and declared.entry_event_id = exclusions.entry_event_id
+    left join openings
+        on declared.funnel = openings.funnel
+        and declared.customer_id = openings.customer_id
+        and declared.entry_event_id = openings.entry_event_id
+),
+
+-- The required steps as early as can be, then the optional ones; in any order it is no matter which took which event.
+preferred as (
+    select
+        *,
+        list_filter(
+            list_transform(step_times, lambda taken_at: coalesce(taken_at, 'infinity'::timestamptz)),
+            lambda taken_at, step: not are_optional[step]
+        ) as required_times,
+        list_filter(
+            list_transform(step_times, lambda taken_at: coalesce(taken_at, 'infinity'::timestamptz)),
+            lambda taken_at, step: are_optional[step]
+        ) as optional_times
+    from ended
+),
+
+measured as (
+    select
+        * exclude (required_times, optional_times),
+        case
+            when matching = 'any' then list_concat(list_sort(required_times), list_sort(optional_times))
+            else list_concat(required_times, optional_times)
+        end as preference,
+        case
+            when matching = 'any' then len(list_filter(step_times, lambda taken_at: taken_at is not null))
+            else list_max(list_transform(step_times, lambda taken_at, step: case when taken_at is not null then step end))
+        end as furthest_step,
+        len(list_filter(
+            step_times, lambda taken_at, step: taken_at is not null and not are_optional[step]
+        )) as required_steps_taken
+    from preferred
+),
+
+placed as (
+    select
+        *,
+        case when matching = 'any' then list_max(step_times) else step_times[furthest_step] end as last_step_at,
+        case
+            when matching = 'any' then list_max(list_transform(
+                event_ids, lambda event_id, step: struct_pack(occurred_at := step_times[step], event_id := event_id)
+            )).event_id
+            else event_ids[furthest_step]
+        end as last_event_id
+    from measured
+),
+
+entries as (
+    select * exclude (matching, are_optional)
+    from placed
+)
+
+select * from entries

@@ -1,0 +1,135 @@
+"""Funnels against a reference that tries every chain, in every combination of options."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from journey_core.taxonomy import Funnel, load_taxonomy
+from tests.conftest import event
+from tests.funnels import Reference, Touch
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTES = (None, "2 minutes", "4 minutes", "8 minutes")
+
+
+def random_funnel(chance: random.Random, number: int) -> Funnel:
+    """One funnel of two to four steps; each option is on as often as not."""
+
+    def maybe(options: Any, share: float = 0.5) -> Any:
+        return chance.choice(options) if chance.random() < share else None
+
+    order = chance.choice(("ordered", "strict", "any"))
+    kinds = [chance.choice("abc") for _ in range(chance.randint(1, 4))]
+    steps: list[dict[str, Any]] = []
+    for index, kind in enumerate(kinds):
+        step = {"step": f"s{index + 1}", "when": f"event_type like '%{kind}%'"}
+        if index or order == "any":
+            not_before = maybe(("1 minute", "2 minutes"), 0.2)
+            within = maybe(("2 minutes", "3 minutes"), 0.35)
+            step |= {"not_before": not_before, "within": within}
+        if index:
+            step["optional"] = chance.random() < 0.25
+        steps.append({key: value for key, value in step.items() if value is not None})
+    exclusions = []
+    for _ in range(chance.choice((0, 0, 1, 2)) if len(steps) > 1 else 0):
+        first = chance.randrange(len(steps) - 1)
+        second = chance.randrange(first + 1, len(steps))
+        between = {"between": [f"s{first + 1}", f"s{second + 1}"]} if order != "any" and chance.random() < 0.7 else {}
+        exclusions.append({"when": f"event_type like '%{chance.choice('xa')}%'"} | between)
+    made: dict[str, Any] = {
+        "funnel": f"f{number}",
+        "order": order,
+        "entry": chance.choice(("best", "first", "every")),
+        "steps": steps,
+        "exclusions": exclusions,
+        "window": maybe(MINUTES[1:]),
+        "tie_tolerance": maybe(("1 minute", "2 minutes"), 0.3),
+        "hold_constant": maybe((["properties ->> '$.plan'"],), 0.3),
+        "entered": maybe(({"from": START + timedelta(minutes=1), "until": START + timedelta(minutes=6)},), 0.2),
+    }
+    return Funnel.model_validate({key: value for key, value in made.items() if value is not None})
+
+
+def random_touches(chance: random.Random, person: int) -> list[Touch]:
+    return [
+        Touch(
+            f"{person:02}-{number}",
+            chance.choice(("a", "b", "c", "ab", "bc", "abc", "x", "z")),
+            START + timedelta(minutes=chance.randint(0, 9)),
+            chance.choice((None, None, 1, 2)),
+            chance.choice(("p", "p", "q", None)),
+            chance.random() < 0.8,
+        )
+        for number in range(chance.randint(1, 7))
+    ]
+
+
+def as_event(touch: Touch, person: int) -> dict[str, Any]:
+    more: dict[str, Any] = {"properties": {"plan": touch.held}} if touch.held else {}
+    if touch.sequence is not None:
+        more["sequence"] = touch.sequence
+    if not touch.is_own:
+        more["initiator"] = "company"
+    return event(
+        touch.event_id, f"{touch.at:%Y-%m-%d %H:%M}", touch.kinds, who={"customer_id": f"p{person:02}"}, **more
+    )
+
+
+def in_order(funnel: Funnel, times: Any) -> Any:
+    """In any order it is no matter which step took which event, as long as as many are taken as early."""
+    if funnel.order != "any":
+        return list(times)
+    return [
+        sorted(at for at, step in zip(times, funnel.steps, strict=True) if at and step.optional is optional)
+        for optional in (False, True)
+    ]
+
+
+@pytest.fixture
+def worlds(request: pytest.FixtureRequest) -> int:
+    """How many worlds: 30 people through 16 funnels each."""
+    if request.config.getoption("--full"):
+        return 200
+    return 2 if request.config.getoption("--hypothesis-profile") == "fast" else 8
+
+
+def test_funnels_agree_with_a_reference_that_tries_everything(build_world, worlds):
+    for seed in range(worlds):
+        chance = random.Random(seed)
+        funnels = [random_funnel(chance, number) for number in range(16)]
+        people = {person: random_touches(chance, person) for person in range(30)}
+        as_of = START + timedelta(minutes=chance.randint(4, 16))
+        taxonomy = load_taxonomy("retail").model_copy(update={"funnels": funnels})
+        events = [as_event(touch, person) for person, touches in people.items() for touch in touches]
+        tables = build_world(events, taxonomy, as_of=as_of)
+        found = defaultdict(list)
+        for row in tables.rows("select * from marts.funnel_attempts order by funnel, customer_id, attempt"):
+            found[row["funnel"], row["customer_id"]].append(row)
+        for funnel in funnels:
+            kinds = [step.when.split("%")[1] for step in funnel.steps]
+            names = [step.step for step in funnel.steps]
+            exclusions = [
+                (rule.when.split("%")[1], *(names.index(name) for name in rule.between or (names[0], names[-1])))
+                for rule in funnel.exclusions
+            ]
+            for person, touches in people.items():
+                expected = [
+                    (a.entered_at, a.status, a.furthest_step, in_order(funnel, a.step_times), a.ended_at)
+                    for a in Reference(touches, funnel, kinds, as_of).attempts(exclusions)
+                ]
+                got = [
+                    (
+                        row["entered_at"],
+                        row["status"],
+                        row["furthest_step"],
+                        in_order(funnel, row["step_times"]),
+                        row["ended_at"],
+                    )
+                    for row in found[funnel.funnel, f"p{person:02}"]
+                ]
+                assert got == expected, f"seed {seed}: {funnel!r}\n{touches}\nas of {as_of}"
