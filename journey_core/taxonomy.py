@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from journey_core.documents import Document, Duration, Mistake, parse_duration, read_document
 from journey_core.errors import TaxonomyError
@@ -126,6 +126,56 @@ class Experience(Document):
     desire: Predicate = "event_type in ('product_searched', 'order_repeated')"
 
 
+class Signal(Document):
+    """What in the events may stand behind a drop, and the reason that it is a sign of."""
+
+    signal: Name
+    reason: Literal["failure", "stated_reason", "friction", "commercial"]
+    when: Predicate
+
+
+#: What is looked for where a taxonomy names no signals of its own.
+SIGNALS = [
+    Signal(
+        signal="failure",
+        reason="failure",
+        when="error_code is not null or event_type in"
+        " ('payment_failed', 'validation_failed', 'error_shown', 'request_failed', 'out_of_stock_shown')",
+    ),
+    Signal(
+        signal="reason_given",
+        reason="stated_reason",
+        when="event_type in ('order_cancelled', 'subscription_cancelled')"
+        " or (event_type = 'survey_answered' and survey_kind in ('exit', 'cancellation'))",
+    ),
+    Signal(signal="support_contacted", reason="stated_reason", when="event_type = 'support_contacted'"),
+    Signal(signal="rage_clicked", reason="friction", when="event_type = 'rage_clicked'"),
+    Signal(
+        signal="shipping_costs",
+        reason="commercial",
+        # Shipping that costs a fifth of the price or more, where both are told.
+        when="event_type = 'shipping_quoted'"
+        " and cast(properties ->> '$.shipping' as double) >= 0.2 * cast(properties ->> '$.price' as double)",
+    ),
+    Signal(signal="price_shown", reason="commercial", when="event_type in ('price_shown', 'fee_shown')"),
+    Signal(signal="coupon_refused", reason="commercial", when="event_type = 'coupon_refused'"),
+]
+#: Patterns of events that the models find by themselves: signal → reason.
+PATTERNS = {"repeated_step": "friction", "back_and_forth": "friction"}
+#: Reason, in the order of precedence → the strategy that addresses it (Siggelkow and Terwiesch, Connected Strategy,
+#: 2019): make what is wanted work and be easy, offer what fits, do it without being asked, remind.
+REASONS = {
+    "failure": "respond_to_desire",
+    "stated_reason": "curated_offering",
+    "friction": "respond_to_desire",
+    "commercial": "curated_offering",
+    "hand_off_lost": "automatic_execution",
+    "competing_path": "curated_offering",
+    "silence": "coach_behavior",
+    "unknown": None,
+}
+
+
 class Identity(Document):
     """How identifiers become customers."""
 
@@ -170,10 +220,21 @@ def _segment(value: Any) -> Any:
     return {"segment": value} if isinstance(value, str) else value
 
 
+#: How other products count, where a funnel says nothing else: docs/decisions/0010-counting-profiles.md has the sources.
+PROFILES: dict[str, dict[str, str]] = {
+    "clickhouse": {"order": "ordered", "entry": "best"},
+    "mixpanel": {"order": "ordered", "entry": "first", "window": "7 days"},
+    "amplitude": {"order": "ordered", "entry": "best", "window": "30 days"},
+    "posthog": {"order": "ordered", "entry": "best", "window": "14 days"},
+    "ga4": {"order": "ordered", "entry": "best"},
+}
+
+
 class Funnel(Document):
     """A funnel. Without `window` nothing times out. SEMANTICS section 6 says what each option means."""
 
     funnel: Name
+    counting: Literal["clickhouse", "mixpanel", "amplitude", "posthog", "ga4"] | None = None
     order: Literal["ordered", "strict", "any"] = "ordered"
     entry: Literal["best", "first", "every"] = "best"
     window: Duration | None = None
@@ -183,6 +244,21 @@ class Funnel(Document):
     exclusions: list[Exclusion] = []
     segments: list[Annotated[Segment, BeforeValidator(_segment)]] = []
     entered: Entered = Entered()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_counted(cls, given: Any) -> Any:
+        """What the profile says, where the funnel itself says nothing."""
+        return PROFILES.get(str(given.get("counting")), {}) | given if isinstance(given, dict) else given
+
+    def counted_as(self, profile: str) -> Funnel:
+        """This funnel as another product counts it: its steps and exclusions, its window if it has one."""
+        options: dict[str, Any] = dict(PROFILES[profile])
+        if self.window is not None:
+            options["window"] = self.window
+        elif "window" in options:
+            options["window"] = parse_duration(options["window"])
+        return self.model_copy(update=options | {"funnel": profile, "counting": profile, "segments": []})
 
     @property
     def slots(self) -> list[int]:
@@ -210,6 +286,7 @@ class Taxonomy(Document):
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
     experience: Experience = Experience()
+    signals: list[Signal] = SIGNALS
     funnels: list[Funnel] = []
 
     @property
@@ -240,6 +317,7 @@ class Taxonomy(Document):
             for funnel in self.funnels
             for order, exclusion in enumerate(funnel.exclusions, start=1)
         ]
+        signals = [f"case when try({signal.when}) then '{signal.signal}' end" for signal in self.signals]
         segments = [
             f"struct_pack(segment_by := '{name}', segment := try(cast({value} as varchar)))"
             for name, value in self._segment_values().items()
@@ -264,6 +342,7 @@ class Taxonomy(Document):
             "exclusion_matches": _unnested(
                 exclusions, "funnel varchar, exclusion_order integer", "match.funnel, match.exclusion_order"
             ),
+            "signal_matches": _unnested(signals, "varchar", "match as signal"),
             "segment_values": _unnested(
                 segments, "segment_by varchar, segment varchar", "match.segment_by, match.segment"
             ),
@@ -374,6 +453,23 @@ class Taxonomy(Document):
                 "after_step": pa.array([_place_of(steps, rule, 0) for _, _, steps, rule in exclusions], pa.int32()),
                 "before_step": pa.array([_place_of(steps, rule, 1) for _, _, steps, rule in exclusions], pa.int32()),
             },
+            "signals": {
+                "signal": pa.array([*(signal.signal for signal in self.signals), *PATTERNS], pa.string()),
+                "reason": pa.array([*(signal.reason for signal in self.signals), *PATTERNS.values()], pa.string()),
+                # Where it has to lie to be evidence: after the last step, at the exit itself, or in the visit.
+                "evidence": pa.array(
+                    [
+                        *("last" if signal.reason == "commercial" else "after" for signal in self.signals),
+                        *("pattern" for _ in PATTERNS),
+                    ],
+                    pa.string(),
+                ),
+            },
+            "reasons": {
+                "reason_order": pa.array(range(1, len(REASONS) + 1), pa.int32()),
+                "reason": pa.array(list(REASONS), pa.string()),
+                "strategy": pa.array(list(REASONS.values()), pa.string()),
+            },
             "funnel_segments": {
                 "funnel": pa.array([funnel.funnel for funnel, _ in funnel_segments], pa.string()),
                 "segment_by": pa.array([segment.segment for _, segment in funnel_segments], pa.string()),
@@ -404,6 +500,9 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     for index, rule in enumerate(taxonomy.rules):
         if rule.stage not in stages:
             yield ("rules", index, "stage"), f"unknown stage `{rule.stage}`; known: {', '.join(stages)}"
+    signals = [signal.signal for signal in taxonomy.signals]
+    yield from _repeated(("signals",), "signal", signals)
+    yield from _reserved(("signals",), "signal", signals, {*PATTERNS, "slow_step", "no_evidence"})
     yield from _mistakes_of_funnels(taxonomy)
     yield from _mistakes_of_identity(taxonomy.identity)
 
@@ -493,7 +592,8 @@ def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iter
 
 def _unnested(items: list[str], columns: str, selected: str) -> str:
     """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
-    matches = f"unnest([{', '.join(items)}]::struct({columns})[])"
+    kind = f"struct({columns})" if " " in columns else columns
+    matches = f"unnest([{', '.join(items)}]::{kind}[])"
     return (
         f"with matched as (select event_id, customer_id, {matches} as match from intermediate.touchpoint_history)\n"
         f"select event_id, customer_id, {selected} from matched where match is not null"

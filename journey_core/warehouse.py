@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,37 @@ class Warehouse:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""
         with self.connect() as connection:
             return last_build(connection)
+
+    @contextmanager
+    def trial(self, taxonomy: Taxonomy, tables: Sequence[str]) -> Iterator[Callable[[str], pa.Table]]:
+        """The last build's `tables` as `taxonomy` would give them: a function from a select to its rows.
+
+        Built in memory, and only what depends on the difference; the warehouse stays as it is.
+        """
+        with self.connect() as connection:
+            last_build(connection)
+            as_of = _one(connection, "select requested_as_of from taxonomy.request")
+            built = dict(connection.execute("from meta.models").fetchall())
+        models = in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])
+        rows = {f"taxonomy.{name}": table for name, table in taxonomy.tables(as_of).items()}
+        code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in rows.items()})
+        wanted = set(tables)
+        for model in reversed(models):
+            if model.name in wanted:
+                wanted |= model.upstreams
+        with duckdb.connect(config=self._config) as connection:
+            connection.execute("set timezone = 'UTC'")
+            connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
+            for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
+                connection.execute(f"create schema if not exists {schema}")
+            for name in wanted & set(rows):
+                _create_table(connection, name, rows[name])
+            for model in models:
+                if model.name in wanted and built.get(model.name) == code[model.name]:
+                    connection.execute(f"create view {model.name} as from warehouse.{model.name}")
+                elif model.name in wanted:
+                    _create_model(connection, model)
+            yield partial(fetch, connection)
 
     def person(self, namespace: str | None, identifier: str) -> Person:
         """Everything that the last build knows of a customer, or of whoever bears an identifier (normalised).

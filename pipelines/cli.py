@@ -29,6 +29,7 @@ from pipelines.compact import compact as compact_lake
 from pipelines.demo import run_demo
 from pipelines.erase import erase as erase_person
 from pipelines.erase import export as export_person
+from pipelines.explain import explain_funnel
 from pipelines.land import land as land_events
 from pipelines.produce import send, write_jsonl
 from pipelines.progress import Progress
@@ -272,6 +273,32 @@ def query(
     """
     rows = query_release(current_release(Settings().releases), sql)
     print(rows_as_json(rows) if as_json else rows_as_text(rows))
+
+
+@app.command("explain-funnel")
+def explain(
+    funnel: Annotated[str, typer.Argument(help="The funnel's name in the taxonomy, as acquisition.")],
+    customer: Annotated[
+        str | None, typer.Option(help="Whose attempts; by default one whom the ways of counting disagree about.")
+    ] = None,
+    taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show one customer's attempts step by step, and what other products would say of the same funnel.
+
+    The answer to "why do my numbers differ?". Example: journey explain-funnel checkout
+    """
+    with _shown() as progress:
+        progress("counting", 0, None)
+        explanation = explain_funnel(Settings(), funnel, customer=customer, taxonomy=taxonomy)
+    if as_json:
+        parts = {
+            name: json.loads(rows_as_json(getattr(explanation, name)))
+            for name in ("steps", "reasons", "judged", "counts")
+        }
+        print(json.dumps({"funnel": explanation.funnel, "customer_id": explanation.customer_id} | parts, indent=1))
+    else:
+        print(explanation)
 
 
 @app.command()

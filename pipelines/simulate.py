@@ -18,7 +18,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,19 +118,25 @@ class Simulation:
     manifest: Manifest
 
 
-def simulate(customers: int = 1000, days: int = 90, seed: int = 7) -> Simulation:
-    """Simulate a shop. Events lie in [2026-01-01, 2026-01-01 + days) UTC; at the defaults some 60,000 records."""
-    return _Shop(customers, days, seed).open()
+def simulate(customers: int = 1000, days: int = 90, seed: int = 7, *, causes: bool = True) -> Simulation:
+    """Simulate a shop. Events lie in [2026-01-01, 2026-01-01 + days) UTC; at the defaults some 60,000 records.
+
+    Without `causes` nothing is planted: whatever then looks like one is chance.
+    """
+    return _Shop(customers, days, seed, causes).open()
 
 
 class _Shop:
-    def __init__(self, customers: int, days: int, seed: int) -> None:
+    def __init__(self, customers: int, days: int, seed: int, causes: bool) -> None:
         self.random = random.Random(seed)
         self.days = days
         self.end = START + timedelta(days=days)
         self.events: list[dict[str, Any]] = []
-        self.manifest = Manifest(customers, days, seed, planted_causes=_planted(days))
-        self.causes = {cause.cause: cause for cause in self.manifest.planted_causes}
+        planted = _planted(days)
+        if not causes:
+            planted = [replace(cause, ends_at=cause.starts_at) for cause in planted]
+        self.manifest = Manifest(customers, days, seed, planted_causes=planted if causes else [])
+        self.causes = {cause.cause: cause for cause in planted}
         self.people = [self._person(number) for number in range(customers)]
         self.tablet = "tablet-family-1"
         self.family = [person.customer_id for person in self.people if person.uses_tablet]

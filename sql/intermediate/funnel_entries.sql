@@ -27,13 +27,21 @@ slots as (
 ),
 
 -- A strict chain ends where another of the customer's own touchpoints lies strictly after its first instant.
-own_touches as (
+breaks as (
     select
-        customer_id,
-        list(struct_pack(occurred_at := occurred_at, event_id := event_id)) as own_touches
-    from history
-    where initiator = 'customer' and (select bool_or(matching = 'strict') from funnels)
-    group by customer_id
+        chains.funnel,
+        chains.customer_id,
+        chains.entry_event_id,
+        chains.event_ids,
+        min(history.occurred_at) as broken_at
+    from chains
+    inner join funnels on chains.funnel = funnels.funnel and funnels.matching = 'strict'
+    inner join history
+        on chains.customer_id = history.customer_id
+        and chains.first_at < history.occurred_at
+        and history.initiator = 'customer'
+        and not list_contains(chains.event_ids, history.event_id)
+    group by chains.funnel, chains.customer_id, chains.entry_event_id, chains.event_ids
 ),
 
 -- Until when each chain could take a next step: in time after the last one, and so that the rest fits into the window.
@@ -56,21 +64,17 @@ continuations as (
             )
         ) as open_until,
         chains.last_at + coalesce(funnel_successors.not_before, interval 0 second) as open_from,
-        coalesce(list_min(list_transform(
-            list_filter(
-                own_touches.own_touches,
-                lambda touch: touch.occurred_at > chains.first_at and not list_contains(chains.event_ids, touch.event_id)
-            ),
-            lambda touch: touch.occurred_at
-        )), 'infinity'::timestamptz) as broken_at
+        coalesce(breaks.broken_at, 'infinity'::timestamptz) as broken_at
     from chains
     inner join funnels on chains.funnel = funnels.funnel
     inner join funnel_successors
         on chains.funnel = funnel_successors.funnel
         and chains.last_step = funnel_successors.step_order
-    left join own_touches
-        on chains.customer_id = own_touches.customer_id
-        and funnels.matching = 'strict'
+    left join breaks
+        on chains.funnel = breaks.funnel
+        and chains.customer_id = breaks.customer_id
+        and chains.entry_event_id = breaks.entry_event_id
+        and chains.event_ids = breaks.event_ids
     where
         chains.taken & (1::hugeint << funnel_successors.next_step_order) = 0
         and chains.held is not null

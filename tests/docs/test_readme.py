@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ def test_what_readme_prints_is_what_comes_out(tables, tmp_path):
     assert len(SHOWN) >= 3
     for sql, printed in SHOWN:
         assert rows_as_text(query_release(release, sql)) == printed, sql
+
+
+def test_every_analysis_runs_on_a_release_and_prints_what_the_documents_say(tables, tmp_path):
+    release = publish_release(tables.warehouse, tables.build, contracts(), tmp_path / "releases", None)
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["analyses"](partial(query_release, release))
+    assert written.count("```sql") >= 10
+    assert (ROOT / "docs" / "analyses.md").read_text(encoding="utf-8") == written, "run: make docs"
 
 
 def test_readmes_picture_tells_the_same_story(tables):

@@ -1,0 +1,120 @@
+-- What a customer's own events say about why a dropped attempt was left; slowness is judged beside everybody's.
+-- Grain: (funnel, customer_id, attempt, signal, detail).
+
+with
+
+exits as (select * from marts.funnel_exits),
+
+attempts as (select * from marts.funnel_attempts),
+
+signal_events as (select * from intermediate.signal_events),
+
+session_events as (select * from intermediate.session_events),
+
+history as (select * from intermediate.touchpoint_history),
+
+owners as (select * from intermediate.event_owners),
+
+signals as (select * from taxonomy.signals),
+
+-- Failures, stated reasons and clicks of rage follow the last step; a pattern is one of the visit, and of that step; a
+-- price is a reason where it was the last thing seen.
+shown as (
+    select
+        exits.funnel,
+        exits.customer_id,
+        exits.attempt,
+        signals.reason,
+        signal_events.signal,
+        signal_events.detail,
+        list_sort(list_distinct(flatten(list(signal_events.event_ids)))) as event_ids
+    from exits
+    inner join signal_events
+        on exits.customer_id = signal_events.customer_id
+        and signal_events.occurred_at >= exits.visit_started_at
+        and signal_events.occurred_at <= exits.exit_at
+    inner join signals on signal_events.signal = signals.signal
+    inner join history as last_touchpoint on exits.last_event_id = last_touchpoint.event_id
+    left join session_events on signal_events.event_id = session_events.event_id
+    where
+        case signals.evidence
+            when 'pattern'
+                then
+                    session_events.session_id = exits.session_id
+                    and list_contains(signal_events.event_types, last_touchpoint.event_type)
+            when 'last' then signal_events.event_id = exits.exit_event_id
+            else signal_events.occurred_at >= exits.last_step_at and signal_events.event_id <> exits.last_event_id
+        end
+    group by exits.funnel, exits.customer_id, exits.attempt, signals.reason, signal_events.signal, signal_events.detail
+),
+
+handed_off as (
+    select
+        exits.funnel,
+        exits.customer_id,
+        exits.attempt,
+        'hand_off_lost' as reason,
+        case
+            when owners.evidence like 'shared_device%' then 'shared_device'
+            when exits.customer_id like 'anonymous:%' then 'anonymous_device'
+            else 'channel_switch'
+        end as signal,
+        exits.exit_channel as detail,
+        case
+            when owners.evidence like 'shared_device%' or exits.customer_id like 'anonymous:%' then [exits.exit_event_id]
+            else [exits.exit_event_id, exits.next_event_ids[1]]
+        end as event_ids
+    from exits
+    inner join owners on exits.exit_event_id = owners.event_id
+    where
+        owners.evidence like 'shared_device%'
+        or exits.customer_id like 'anonymous:%'
+        or (len(exits.next_channels) = 1 and exits.next_channels[1] <> exits.exit_channel)
+),
+
+competing as (
+    select
+        exits.funnel,
+        exits.customer_id,
+        exits.attempt,
+        'competing_path' as reason,
+        'other_funnel' as signal,
+        others.funnel as detail,
+        list(others.entry_event_id order by others.entered_at, others.entry_event_id) as event_ids
+    from exits
+    inner join attempts as own
+        on exits.funnel = own.funnel
+        and exits.customer_id = own.customer_id
+        and exits.attempt = own.attempt
+    inner join attempts as others
+        on exits.customer_id = others.customer_id
+        and exits.funnel <> others.funnel
+        and exits.last_step_at < others.entered_at
+        and own.ended_at >= others.entered_at
+    group by exits.funnel, exits.customer_id, exits.attempt, others.funnel
+),
+
+silent as (
+    select
+        funnel,
+        customer_id,
+        attempt,
+        'silence' as reason,
+        'no_touch_in_7_days' as signal,
+        'none' as detail,
+        [exit_event_id] as event_ids
+    from exits
+    where len(next_event_ids) = 0
+),
+
+evidence as (
+    select * from shown
+    union all
+    select * from handed_off
+    union all
+    select * from competing
+    union all
+    select * from silent
+)
+
+select * from evidence

@@ -1,0 +1,109 @@
+-- Why each dropped attempt was left: every piece of evidence, the primary one first, or `unknown`.
+-- Grain: (funnel, customer_id, attempt, evidence_rank).
+
+with
+
+exits as (select * from marts.funnel_exits),
+
+attempts as (select * from marts.funnel_attempts),
+
+evidence as (select * from intermediate.drop_evidence),
+
+reasons as (select * from taxonomy.reasons),
+
+funnels as (select * from taxonomy.funnels),
+
+-- How long the way to each step takes; in any order there is no way from one step to the next.
+ways as (
+    select
+        attempts.funnel,
+        attempts.customer_id,
+        attempts.attempt,
+        attempts.status,
+        attempts.furthest_step,
+        taken.step_order,
+        list_filter(attempts.step_times[:taken.step_order - 1], lambda taken_at: taken_at is not null)[-1] as left_at,
+        list_filter(attempts.event_ids[:taken.step_order - 1], lambda event_id: event_id is not null)[-1]
+            as left_event_id,
+        attempts.step_times[taken.step_order] as taken_at,
+        attempts.event_ids[taken.step_order] as event_id
+    from attempts
+    inner join funnels on attempts.funnel = funnels.funnel and funnels.matching <> 'any'
+    cross join unnest(range(2, len(attempts.step_times) + 1)) as taken (step_order)
+    where attempts.status <> 'excluded' and attempts.step_times[taken.step_order] is not null
+),
+
+paces as (
+    select
+        funnel,
+        step_order,
+        quantile_cont(epoch(taken_at - left_at), 0.95) as slow_seconds
+    from ways
+    group by funnel, step_order
+    having count(*) >= 20
+),
+
+slow as (
+    select
+        ways.funnel,
+        ways.customer_id,
+        ways.attempt,
+        'friction' as reason,
+        'slow_step' as signal,
+        'none' as detail,
+        [ways.left_event_id, ways.event_id] as event_ids
+    from ways
+    inner join paces on ways.funnel = paces.funnel and ways.step_order = paces.step_order
+    where
+        ways.status = 'dropped'
+        and ways.step_order = ways.furthest_step
+        and epoch(ways.taken_at - ways.left_at) > paces.slow_seconds
+),
+
+found as (
+    select * from evidence
+    union all
+    select * from slow
+),
+
+-- Nothing guessed: what has no evidence says so, and names the event at which it ended.
+complete as (
+    select
+        exits.funnel,
+        exits.customer_id,
+        exits.attempt,
+        coalesce(found.reason, 'unknown') as reason,
+        coalesce(found.signal, 'no_evidence') as signal,
+        coalesce(found.detail, 'none') as detail,
+        coalesce(found.event_ids, [exits.exit_event_id]) as event_ids,
+        exits.step_order,
+        exits.step,
+        exits.exit_at
+    from exits
+    left join found
+        on exits.funnel = found.funnel
+        and exits.customer_id = found.customer_id
+        and exits.attempt = found.attempt
+),
+
+ranked as (
+    select
+        complete.funnel,
+        complete.customer_id,
+        complete.attempt,
+        complete.reason,
+        row_number() over (
+            partition by complete.funnel, complete.customer_id, complete.attempt
+            order by reasons.reason_order, len(complete.event_ids) desc, complete.signal, complete.detail
+        )::integer as evidence_rank,
+        complete.event_ids,
+        complete.signal,
+        complete.detail,
+        complete.step_order,
+        complete.step,
+        complete.exit_at
+    from complete
+    inner join reasons on complete.reason = reasons.reason
+)
+
+select * from ranked

@@ -1,0 +1,67 @@
+"""What was planted is found: as the top reason and a driver of its step, in its window, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from journey_core.taxonomy import Entered, load_taxonomy
+from pipelines.simulate import simulate
+from tests.conftest import build_tables
+
+#: How each planted cause shows: its signal and detail.
+SIGNS = {
+    "mobile_checkout_loop": ("back_and_forth", "checkout_started / product_removed"),
+    "payment_outage": ("failure", "payment_failed: gateway_timeout"),
+    "shipping_price_shock": ("shipping_costs", "shipping_quoted"),
+}
+
+
+def in_three_parts(manifest):
+    """The checkout funnel three times per cause: entered before, in, and after its window."""
+    retail = load_taxonomy("retail")
+    checkout = next(funnel for funnel in retail.funnels if funnel.funnel == "checkout")
+    funnels = []
+    for cause in manifest.planted_causes:
+        for part, bounds in {
+            "before": {"until": cause.starts_at},
+            "inside": {"from": cause.starts_at, "until": cause.ends_at},
+            "after": {"from": cause.ends_at},
+        }.items():
+            entered = Entered.model_validate(bounds)
+            funnels.append(checkout.model_copy(update={"funnel": f"{cause.cause}_{part}", "entered": entered}))
+    return retail.model_copy(update={"funnels": funnels})
+
+
+def test_each_planted_cause_is_found_where_and_when_it_acts_and_nowhere_else(request, tmp_path):
+    for seed in range(20 if request.config.getoption("--full") else 1):
+        shop = simulate(customers=2000, seed=seed)
+        values = [record.value for record in shop.records]
+        tables = build_tables(values, tmp_path / f"{seed}.duckdb", in_three_parts(shop.manifest))
+        for cause in shop.manifest.planted_causes:
+            sign = SIGNS[cause.cause]
+            for part in ("before", "inside", "after"):
+                of_step = f"funnel = '{cause.cause}_{part}' and step = '{cause.last_step}'"
+                top = tables.values(
+                    f"select signal, detail from marts.pain_points where {of_step} and segment_by = 'all'"
+                    " order by customers desc limit 1"
+                )
+                drivers = tables.values(f"select signal, detail from marts.drop_drivers where {of_step} and is_driver")
+                assert (top == [sign]) == (part == "inside"), f"seed {seed}, {cause.cause} {part}: {top}"
+                assert (sign in drivers) == (part == "inside"), f"seed {seed}, {cause.cause} {part}: {drivers}"
+
+
+@pytest.fixture
+def calm_seeds(request) -> int:
+    return 200 if request.config.getoption("--full") else 4
+
+
+def test_where_nothing_is_planted_chance_finds_no_more_drivers_than_declared(calm_seeds, tmp_path):
+    tests = drivers = 0
+    for seed in range(calm_seeds):
+        shop = simulate(seed=seed, causes=False)
+        tables = build_tables([record.value for record in shop.records], tmp_path / f"{seed}.duckdb")
+        ((tested, found),) = tables.values("select count(*), count(*) filter (where is_driver) from marts.drop_drivers")
+        tests, drivers = tests + tested, drivers + found
+    assert tests >= 3 * calm_seeds, "a test that tests nothing proves nothing"
+    assert drivers / tests <= 0.05, f"{drivers} of {tests}"
+    print(f"{drivers} drivers in {tests} tests")

@@ -1,0 +1,211 @@
+"""Why customers leave: every kind of reason, its evidence, and what is no evidence."""
+
+from __future__ import annotations
+
+import math
+
+from journey_core.taxonomy import Signal
+from tests.conftest import event
+from tests.funnels import one_funnel
+
+LATER = event("z", "2026-12-31 00:00", who={"customer_id": "zoe"})
+WHY = (
+    "select reason, signal, detail, event_ids from marts.drop_reasons where customer_id = 'ann' order by evidence_rank"
+)
+PAY = one_funnel(["a", "b"], window="1 day")
+
+
+def test_a_failure_after_the_last_step_comes_before_all_else_and_names_its_event(build_world):
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "a"),
+            event("2", "2026-01-01 10:01", "payment_failed", properties={"error_code": "expired"}),
+            event("3", "2026-01-01 10:02", "coupon_refused"),
+            LATER,
+        ],
+        PAY,
+    )
+    assert tables.values(WHY) == [
+        ("failure", "failure", "payment_failed: expired", ["2"]),
+        ("commercial", "coupon_refused", "coupon_refused", ["3"]),
+        ("silence", "no_touch_in_7_days", "none", ["3"]),
+    ]
+
+
+def test_what_happens_after_the_exit_is_no_evidence(build_world):
+    # The visit ends at event 2; the failure is a later visit's, and the customer went on to buy something else.
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "a"),
+            event("2", "2026-01-01 10:10", "page_viewed"),
+            event("3", "2026-01-01 12:00", "payment_failed"),
+            event("4", "2026-01-01 12:01", "page_viewed"),
+            LATER,
+        ],
+        PAY,
+    )
+    assert tables.values("select exit_event_id, next_event_ids, seconds_to_next from marts.funnel_exits") == [
+        ("2", ["3", "4"], 6600.0)
+    ]
+    assert tables.values(WHY) == [("unknown", "no_evidence", "none", ["2"])]
+
+
+def test_stated_reasons_are_surveys_cancellations_and_support_topics(build_world):
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "a"),
+            event("2", "2026-01-01 10:01", "support_contacted", properties={"support_topic": "delivery"}),
+            event(
+                "3",
+                "2026-01-01 10:02",
+                "survey_answered",
+                properties={"survey": {"kind": "exit"}, "reason": "too dear"},
+            ),
+            LATER,
+        ],
+        PAY,
+    )
+    assert tables.values(WHY)[:2] == [
+        ("stated_reason", "reason_given", "survey_answered: too dear", ["3"]),
+        ("stated_reason", "support_contacted", "support_contacted: delivery", ["2"]),
+    ]
+
+
+def test_back_and_forth_and_the_same_step_three_times_are_friction_of_that_step(build_world):
+    steps = ["a", "x", "a", "x", "a"]
+    walk = [event(str(n), f"2026-01-01 10:0{n}", kind) for n, kind in enumerate(steps)]
+    tables = build_world([*walk, LATER], PAY)
+    assert tables.values(WHY)[:2] == [
+        ("friction", "back_and_forth", "a / x", ["0", "1", "2", "3", "4"]),
+        ("friction", "repeated_step", "a", ["0", "2", "4"]),
+    ]
+    # Going round in what is no part of the step says nothing about the step.
+    aside = [event(str(n), f"2026-01-01 10:0{n}", kind) for n, kind in enumerate(["a", "x", "y", "x", "y", "x"])]
+    assert tables_reasons(build_world([*aside, LATER], PAY)) == ["silence"]
+
+
+def test_a_slow_step_is_one_slower_than_95_in_100(build_world):
+    events = [LATER]
+    for number in range(40):
+        who = {"customer_id": f"c{number}" if number else "ann"}
+        minutes = 30 if number == 0 else 1
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        events.append(event(f"b{number}", f"2026-01-01 10:{minutes:02}", "b", who=who))
+    tables = build_world(events, one_funnel(["a", "b", "c"], window="1 day"))
+    assert tables.values(WHY)[0] == ("friction", "slow_step", "none", ["a0", "b0"])
+    assert tables.values("select count(*) from marts.drop_reasons where signal = 'slow_step'") == [(1,)]
+
+
+def test_a_price_is_a_reason_only_where_it_was_the_last_thing_seen(build_world):
+    dear, cheap = {"shipping": "20.00", "price": "100.00"}, {"shipping": "19.99", "price": "100.00"}
+    for properties, after, expected in ((dear, [], "commercial"), (cheap, [], "silence"), (dear, ["x"], "silence")):
+        quoted = [event("1", "2026-01-01 10:00", "shipping_quoted", properties=properties)]
+        more = [event(f"m{n}", "2026-01-01 10:05", kind) for n, kind in enumerate(after)]
+        tables = build_world([*quoted, *more, LATER], one_funnel(["shipping_quoted", "b"], window="1 day"))
+        assert tables_reasons(tables)[0] == expected
+
+
+def test_a_hand_off_is_lost_on_shared_and_anonymous_devices_and_between_channels(build_world):
+    anonymous = build_world(
+        [event("1", "2026-01-01 10:00", "a", who={"anonymous_id": "k"}), event("z", "2026-12-31 00:00", "b")], PAY
+    )
+    assert anonymous.values("select reason, signal, event_ids from marts.drop_reasons where evidence_rank = 1") == [
+        ("hand_off_lost", "anonymous_device", ["1"])
+    ]
+    tablet = {"anonymous_id": "tablet"}
+    shared = build_world(
+        [
+            event("1", "2026-01-01 10:00", "login", who=tablet | {"customer_id": "ann"}),
+            event("2", "2026-01-01 10:01", "a", who=tablet),
+            event("3", "2026-01-05 10:00", "login", who=tablet | {"customer_id": "bob"}),
+            LATER,
+        ],
+        PAY,
+    )
+    assert shared.values(WHY)[0] == ("hand_off_lost", "shared_device", "web", ["2"])
+    switched = build_world(
+        [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-03 10:00", "x", channel="app"), LATER], PAY
+    )
+    assert switched.values(WHY) == [("hand_off_lost", "channel_switch", "web", ["1", "2"])]
+
+
+def test_another_funnel_is_a_competing_path(build_world):
+    taxonomy = one_funnel(["a", "b"], window="1 day")
+    other = one_funnel(["x", "y"], window="1 day").funnels[0].model_copy(update={"funnel": "g"})
+    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    world = [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-01 15:00", "x"), LATER]
+    assert build_world(world, taxonomy).values(
+        "select reason, detail, event_ids from marts.drop_reasons where funnel = 'f' order by evidence_rank"
+    ) == [("competing_path", "g", ["2"])]
+
+
+def test_a_signal_of_ones_own_is_looked_for_too(build_world):
+    own = Signal.model_validate({"signal": "queue", "reason": "failure", "when": "event_type = 'queue_full'"})
+    taxonomy = PAY.model_copy(update={"signals": [own]})
+    world = [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-01 10:01", "queue_full"), LATER]
+    assert tables_reasons(build_world(world, taxonomy))[0] == "failure"
+
+
+def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
+    """(dropped, advanced) customers with and without a failure right after the first step."""
+    events = [LATER]
+    number = 0
+    for failing, (dropped, advanced) in ((True, with_signal), (False, without)):
+        for advances in [False] * dropped + [True] * advanced:
+            who = {"customer_id": f"c{number:03}"}
+            events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+            if failing:
+                events.append(event(f"f{number}", "2026-01-01 10:01", "error_shown", who=who))
+            if advances:
+                events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
+            number += 1
+    return events
+
+
+def test_a_driver_has_its_four_counts_its_odds_and_an_exact_p(build_world):
+    tables = build_world(drivers_world((20, 6), (10, 24)), PAY)
+    ((step, signal, counts, odds, low, p, q, is_driver),) = tables.values(
+        """
+        select step, signal, [dropped_with, dropped_without, advanced_with, advanced_without], odds_ratio,
+            odds_ratio_low, p_value, q_value, is_driver from marts.drop_drivers
+        """
+    )
+    assert (step, signal, counts) == ("s1", "failure", [20, 10, 6, 24])
+    assert math.isclose(odds, 20.5 * 24.5 / (10.5 * 6.5))
+    assert math.isclose(low, math.exp(math.log(odds) - 1.959963984540054 * math.sqrt(sum(
+        1 / (n + 0.5) for n in counts
+    ))))  # fmt: skip
+    # scipy.stats.fisher_exact([[20, 10], [6, 24]]).pvalue, written out: the hypergeometric distribution itself.
+    chances = [math.comb(30, k) * math.comb(30, 26 - k) / math.comb(60, 26) for k in range(27)]
+    assert math.isclose(p, sum(chance for chance in chances if chance <= chances[20] * (1 + 1e-7)), rel_tol=1e-9)
+    assert q == p, "one test needs no correction"
+    assert is_driver
+
+
+def test_too_few_customers_are_no_support(build_world):
+    assert build_world(drivers_world((20, 4), (10, 24)), PAY).values("from marts.drop_drivers") == []
+
+
+def test_pain_points_say_who_how_much_and_what_to_do(build_world):
+    events = [LATER]
+    for number, (kind, day) in enumerate(
+        [("b", "12-20"), ("failed", "12-20"), ("failed", "12-21"), ("failed", "11-15")]
+    ):
+        who = {"customer_id": f"c{number}"}
+        events.append(event(f"a{number}", f"2026-{day} 10:00", "a", who=who))
+        if kind == "b":
+            paid = {"revenue": "80.00", "currency": "EUR"}
+            events.append(event(f"b{number}", f"2026-{day} 10:01", "b", who=who, properties=paid))
+        else:
+            events.append(event(f"f{number}", f"2026-{day} 10:01", "payment_failed", who=who))
+    tables = build_world(events, PAY)
+    assert tables.values(
+        "select step, reason, customers, share_of_step, revenue_at_risk::varchar, currency, customers_last_30_days,"
+        " customers_previous_30_days, trend, strategy from marts.pain_points where segment_by = 'all'"
+    ) == [("s1", "failure", 3, 1.0, "240.0000", "EUR", 2, 1, 1, "respond_to_desire")]
+
+
+def tables_reasons(tables) -> list[str]:
+    return [reason for (reason,) in tables.values(
+        "select reason from marts.drop_reasons where customer_id = 'ann' order by evidence_rank"
+    )]  # fmt: skip
