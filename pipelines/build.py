@@ -6,11 +6,12 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
-from journey_core.contract import judge, records_of
+from journey_core.contract import records_of
 from journey_core.event_files import read_events
 from journey_core.lake import Lake
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Build, Source
+from pipelines.admit import admit
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -45,5 +46,5 @@ def _lake(settings: Settings) -> Source:
 
 
 def _file(path: Path, settings: Settings) -> Source:
-    judged = judge(records_of(read_events(path), topic="file"), future_tolerance=settings.future_tolerance)
+    judged = admit(records_of(read_events(path), topic="file"), settings)
     return Source(hashlib.sha256(path.read_bytes()).hexdigest(), judged.accepted, judged.rejected)

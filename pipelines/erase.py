@@ -43,12 +43,14 @@ def find(settings: Settings, who: str) -> Person:
     """
     build(settings)
     warehouse = settings.open_warehouse()
-    return warehouse.person(*_named(who)) if "=" in who else warehouse.person(None, who)
+    namespace, identifier = _named(settings, who)
+    return warehouse.person(namespace if "=" in who else None, identifier)
 
 
-def _named(who: str) -> tuple[str, str]:
+def _named(settings: Settings, who: str) -> tuple[str, str]:
     namespace, is_named, identifier = who.partition("=")
-    return (namespace, identifier) if is_named else ("customer_id", who)
+    asked = (namespace, identifier) if is_named else ("customer_id", who)
+    return asked if settings.pseudonyms is None else (asked[0], settings.pseudonyms.of(*asked))
 
 
 def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erased:
@@ -63,11 +65,12 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     try:
         person = find(settings, who)
     except InputError:
-        if not (erasures.knows(*_named(who)) or erasures.knows("name", who)):
+        namespace, identifier = _named(settings, who)
+        if not (erasures.knows(namespace, identifier) or erasures.knows("name", identifier)):
             raise
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
         is_rest = True
-        person = Person(frozenset([who]), frozenset([_named(who)]), frozenset())
+        person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
     lake = Lake(settings.lake)
     found = lake.find(person)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from journey_core.contract import Judged, judge
+from journey_core.contract import Judged
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
-from journey_core.privacy import Erasures
 from journey_core.release import current_release
+from pipelines.admit import admit
 from pipelines.fetch import Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
@@ -143,8 +143,7 @@ def _land_topic(
 def _judged(batches: Generator[Batch], settings: Settings) -> Generator[tuple[Batch, Judged]]:
     with closing(batches):
         for batch in batches:
-            judged = judge(batch.records, future_tolerance=settings.future_tolerance)
-            yield batch, Erasures.read(settings.erasures).withhold(judged)
+            yield batch, admit(batch.records, settings)
 
 
 def _ahead(items: Generator[Item]) -> Generator[Item]:

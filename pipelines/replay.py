@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from journey_core.contract import judge
 from journey_core.lake import Lake, Replayed
+from pipelines.admit import admit
 from pipelines.settings import Settings
 
 
 def replay_rejected(settings: Settings) -> Replayed:
     """Judge every rejected record again: what keeps the contract now becomes an event, the rest stays; see `Lake`."""
-    return Lake(settings.lake).replay(partial(judge, future_tolerance=settings.future_tolerance))
+    return Lake(settings.lake).replay(partial(admit, settings=settings))

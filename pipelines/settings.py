@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from journey_core.documents import parse_duration
 from journey_core.errors import BrokerError
+from journey_core.pseudonyms import Pseudonyms
 from journey_core.warehouse import Warehouse
 
 
@@ -86,6 +87,15 @@ class Settings(BaseSettings):
         timedelta(hours=24), description="An event dated further after its Kafka timestamp is `occurred_in_future`."
     )
 
+    pseudonymise: str | None = Field(
+        None,
+        description="Namespaces whose identifiers are landed as HMAC-SHA-256, comma separated, as `email,phone`. "
+        "Set it before the first landing: what is landed already stays as it is.",
+    )
+    pseudonym_key: SecretStr | None = Field(
+        None, min_length=16, description="The secret of the pseudonyms. Keep it: another one knows nobody again."
+    )
+
     duckdb_memory_limit: str = Field("8GB", description="DuckDB spills to disk above this.")
     duckdb_threads: int | None = Field(None, ge=1, description="DuckDB threads. Unset: all cores.")
     releases_kept: int = Field(10, ge=2, description="How many releases stay on disk, the current one included.")
@@ -98,6 +108,20 @@ class Settings(BaseSettings):
         if needs_password and not (self.kafka_sasl_username and self.kafka_sasl_password):
             raise ValueError("PLAIN and SCRAM need JOURNEY_KAFKA_SASL_USERNAME and JOURNEY_KAFKA_SASL_PASSWORD")
         return self
+
+    @model_validator(mode="after")
+    def _pseudonyms_have_a_secret(self) -> Self:
+        if self.pseudonymise is not None and self.pseudonym_key is None:
+            raise ValueError("JOURNEY_PSEUDONYMISE needs JOURNEY_PSEUDONYM_KEY, a secret of 16 characters or more")
+        return self
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """Which identifiers are hidden, and how; None where none are."""
+        if self.pseudonymise is None or self.pseudonym_key is None:
+            return None
+        names = frozenset(name.strip() for name in self.pseudonymise.split(",") if name.strip())
+        return Pseudonyms(names, self.pseudonym_key.get_secret_value())
 
     @property
     def lake(self) -> Path:

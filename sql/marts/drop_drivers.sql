@@ -116,6 +116,7 @@ counted as (
         count(*) filter (where seen.is_dropped) as dropped_with,
         count(*) filter (where not seen.is_dropped) as advanced_with,
         count(distinct seen.customer_id) as customers_with,
+        count(distinct seen.customer_id) filter (where seen.is_dropped) as customers_dropped_with,
         sides.dropped,
         sides.advanced,
         sides.customers,
@@ -238,7 +239,7 @@ drivers as (
         adjusted.p_value,
         adjusted.q_value,
         case when adjusted.odds_ratio > 1 then 'dropping' else 'advancing' end as associated_with,
-        adjusted.q_value <= 0.05 and adjusted.odds_ratio > 1 as is_driver,
+        adjusted.q_value <= 0.05 and adjusted.odds_ratio > 1 and adjusted.customers_dropped_with >= 25 as is_driver,
         adjusted.seconds_after_step
     from adjusted
     inner join funnels on adjusted.funnel = funnels.funnel

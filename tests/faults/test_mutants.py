@@ -87,9 +87,9 @@ MUTANTS = {
     ),
     "a bad batch is skipped": (
         "pipelines/land.py",
-        "        for batch in batches:\n            judged = judge(",
+        "        for batch in batches:\n            yield batch, admit(",
         "        for batch in batches:\n            if b'\\xff' in b''.join(v or b'' for v in batch.records['value'].to_pylist()):\n"
-        "                continue\n            judged = judge(",
+        "                continue\n            yield batch, admit(",
         STREAMS,
         "poison",
     ),
@@ -150,9 +150,9 @@ MUTANTS = {
         "replayed",
     ),
     "the lander keeps its own clock for events": (
-        "pipelines/land.py",
-        "judge(batch.records, future_tolerance=settings.future_tolerance)",
-        "judge(batch.records, future_tolerance=settings.future_tolerance * 1000)",
+        "pipelines/admit.py",
+        "judge(records, future_tolerance=settings.future_tolerance)",
+        "judge(records, future_tolerance=settings.future_tolerance * 1000)",
         STREAMS,
         "clocks",
     ),

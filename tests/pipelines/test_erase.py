@@ -70,7 +70,7 @@ def shop(home):
     return settings
 
 
-def names_left(home):
+def names_left(home, names=NAMES):
     """File → a name that is left in it; compressed files as they read."""
     found = {}
     for path in (path for path in home.rglob("*") if path.is_file()):
@@ -84,7 +84,7 @@ def names_left(home):
                     "select schema_name || '.' || table_name from duckdb_tables()"
                 ).fetchall():
                     text += str(connection.sql(f"from {table}").to_arrow_table().to_pylist()).lower()
-        for name in NAMES:
+        for name in names:
             if name in text:
                 found[str(path.relative_to(home))] = name
     return found

@@ -163,26 +163,30 @@ def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
 
 
 def test_a_driver_has_its_four_counts_its_odds_and_an_exact_p(build_world):
-    tables = build_world(drivers_world((20, 6), (10, 24)), PAY)
+    tables = build_world(drivers_world((25, 6), (10, 24)), PAY)
     ((step, signal, counts, odds, low, p, q, is_driver),) = tables.values(
         """
         select step, signal, [dropped_with, dropped_without, advanced_with, advanced_without], odds_ratio,
             odds_ratio_low, p_value, q_value, is_driver from marts.drop_drivers
         """
     )
-    assert (step, signal, counts) == ("s1", "failure", [20, 10, 6, 24])
-    assert math.isclose(odds, 20.5 * 24.5 / (10.5 * 6.5))
+    assert (step, signal, counts) == ("s1", "failure", [25, 10, 6, 24])
+    assert math.isclose(odds, 25.5 * 24.5 / (10.5 * 6.5))
     assert math.isclose(low, math.exp(math.log(odds) - 1.959963984540054 * math.sqrt(sum(
         1 / (n + 0.5) for n in counts
     ))))  # fmt: skip
-    # scipy.stats.fisher_exact([[20, 10], [6, 24]]).pvalue, written out: the hypergeometric distribution itself.
-    chances = [math.comb(30, k) * math.comb(30, 26 - k) / math.comb(60, 26) for k in range(27)]
-    assert math.isclose(p, sum(chance for chance in chances if chance <= chances[20] * (1 + 1e-7)), rel_tol=1e-9)
+    # scipy.stats.fisher_exact([[25, 10], [6, 24]]).pvalue, written out: the hypergeometric distribution itself.
+    chances = [math.comb(35, k) * math.comb(30, 31 - k) / math.comb(65, 31) for k in range(1, 32)]
+    assert math.isclose(p, sum(chance for chance in chances if chance <= chances[24] * (1 + 1e-7)), rel_tol=1e-9)
     assert q == p, "one test needs no correction"
     assert is_driver
 
 
 def test_too_few_customers_are_no_support(build_world):
+    tables = build_world(drivers_world((24, 1), (10, 24)), PAY)
+    assert tables.values("select customers_with, q_value <= 0.05, is_driver from marts.drop_drivers") == [
+        (25, True, False)
+    ], "24 who dropped with it are too few to call it a driver"
     assert build_world(drivers_world((20, 4), (10, 24)), PAY).values("from marts.drop_drivers") == []
 
 
