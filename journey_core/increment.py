@@ -313,12 +313,20 @@ def _shared_devices(made: Slice) -> None:
     made._grow("per_event", "owned_events", "select event_id from slice.scope.mentions")
 
 
+#: Tables with an instant after which time alone changes their customer's rows.
+_WAITING = {
+    "marts.journeys": "open_until",
+    "marts.funnel_attempts": "open_until",
+    "marts.funnel_exits": "watched_until",
+}
+
+
 def _customers(made: Slice) -> None:
     """Events that changed, or changed hands: both sides. And whose rows change because time has passed."""
     owners = "intermediate.event_owners"
     moved = "where event_id in (from slice.scope.moved_events)"
     before, after = (f"select customer_id from {table} {moved}" for table in (made._main(owners), _out(owners)))
-    changed = made._differing(owners, "event_id", without="evidence, identifier_key")
+    changed = made._differing(owners, "event_id", without="identifier_key")
     made._table(
         "scope.moved_events",
         f"select event_id from (from slice.scope.changed_events union {changed})",
@@ -327,14 +335,17 @@ def _customers(made: Slice) -> None:
     passed = f"""
         select customer_id from {{}} cross join {made._main(observation)} as before
         cross join {_out(observation)} as after
-        where open_until >= least(before.as_of, after.as_of) and open_until < greatest(before.as_of, after.as_of)
+        where {{}} >= least(before.as_of, after.as_of) and {{}} < greatest(before.as_of, after.as_of)
     """
-    waiting = [name for name in ("marts.journeys", "marts.funnel_attempts") if "open_until" in made._columns[name]]
+    waiting = [(name, column) for name, column in _WAITING.items() if column in made._columns[name]]
     since = f"""
         select customer_id from {made._main("marts.journeys")} where
         (select observed_from from {made._main(observation)}) <> (select observed_from from {_out(observation)})
     """
-    made._table("scope.waiting", " union ".join([*(passed.format(made._main(name)) for name in waiting), since]))
+    made._table(
+        "scope.waiting",
+        " union ".join([*(passed.format(made._main(name), column, column) for name, column in waiting), since]),
+    )
     made._grow(
         "per_customer",
         "customers",

@@ -160,6 +160,11 @@ SIGNALS = [
     Signal(signal="price_shown", reason="commercial", when="event_type in ('price_shown', 'fee_shown')"),
     Signal(signal="coupon_refused", reason="commercial", when="event_type = 'coupon_refused'"),
 ]
+# What drop_reasons may name beside the signals of a taxonomy.
+_OTHER_SIGNS = (
+    "slow_step", "no_evidence", "too_early", "shared_device", "anonymous_device", "channel_switch", "other_funnel",
+    "no_touch_in_7_days",
+)  # fmt: skip
 #: Patterns of events that the models find by themselves: signal → reason.
 PATTERNS = {"repeated_step": "friction", "back_and_forth": "friction"}
 #: Reason, in the order of precedence → the strategy that addresses it (Siggelkow and Terwiesch, Connected Strategy,
@@ -220,7 +225,7 @@ def _segment(value: Any) -> Any:
     return {"segment": value} if isinstance(value, str) else value
 
 
-#: How other products count, where a funnel says nothing else: docs/decisions/0010-counting-profiles.md has the sources.
+#: How other products count, where a funnel says nothing else: docs/decisions/0010-funnels.md has the sources.
 PROFILES: dict[str, dict[str, str]] = {
     "clickhouse": {"order": "ordered", "entry": "best"},
     "mixpanel": {"order": "ordered", "entry": "first", "window": "7 days"},
@@ -502,7 +507,7 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
             yield ("rules", index, "stage"), f"unknown stage `{rule.stage}`; known: {', '.join(stages)}"
     signals = [signal.signal for signal in taxonomy.signals]
     yield from _repeated(("signals",), "signal", signals)
-    yield from _reserved(("signals",), "signal", signals, {*PATTERNS, "slow_step", "no_evidence"})
+    yield from _reserved(("signals",), "signal", signals, {*PATTERNS, *_OTHER_SIGNS})
     yield from _mistakes_of_funnels(taxonomy)
     yield from _mistakes_of_identity(taxonomy.identity)
 
@@ -540,7 +545,29 @@ def _mistakes_of_steps(where: tuple[int | str, ...], funnel: Funnel) -> Iterator
     for index, step in enumerate(funnel.steps):
         if step.within is not None and step.not_before is not None and step.within < step.not_before:
             yield (*where, "steps", index, "within"), "nothing can come `within` a time that ends before `not_before`"
+    yield from _mistakes_of_time(where, funnel)
+    yield from _mistakes_of_exclusions(where, funnel)
+
+
+def _mistakes_of_time(where: tuple[int | str, ...], funnel: Funnel) -> Iterator[Mistake]:
+    """What could never happen, and what would take forever."""
+    entered = funnel.entered
+    if entered.from_ is not None and entered.until is not None and entered.from_ >= entered.until:
+        yield (*where, "entered", "until"), "nobody can enter: `until` has to come after `from`"
+    needed = sum((step.not_before or _AT_ONCE for step in funnel.steps if not step.optional), _AT_ONCE)
+    if funnel.window is not None and needed > funnel.window:
+        yield (*where, "window"), "nobody can convert: the steps' `not_before` take longer than the `window`"
+    if funnel.order == "any" and len(funnel.steps) > 10 and any(s.within or s.not_before for s in funnel.steps):
+        yield (*where, "steps"), "in any order, with times between steps, at most 10 of them"
+    if sum(step.optional for step in funnel.steps) > 8:
+        yield (*where, "steps"), "at most 8 optional steps: each of them doubles the ways through"
+
+
+def _mistakes_of_exclusions(where: tuple[int | str, ...], funnel: Funnel) -> Iterator[Mistake]:
     steps = [step.step for step in funnel.steps]
+    if funnel.exclusions and len(steps) < 2:
+        yield (*where, "exclusions"), "a funnel of one step has nothing between its steps to exclude"
+        return
     for index, exclusion in enumerate(funnel.exclusions):
         for name in exclusion.between or ():
             if name not in steps:
@@ -549,7 +576,7 @@ def _mistakes_of_steps(where: tuple[int | str, ...], funnel: Funnel) -> Iterator
         if exclusion.between is not None and funnel.order == "any":
             yield (*where, "exclusions", index, "between"), "in any order no step lies between others: leave it out"
             return
-        if len(steps) < 2 or _place_of(steps, exclusion, 0) >= _place_of(steps, exclusion, 1):
+        if _place_of(steps, exclusion, 0) >= _place_of(steps, exclusion, 1):
             yield (*where, "exclusions", index, "between"), "the first step named must come before the second"
 
 

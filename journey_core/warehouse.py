@@ -212,6 +212,8 @@ class Warehouse:
             for model in models:
                 if model.name in wanted and built.get(model.name) == code[model.name]:
                     connection.execute(f"create view {model.name} as from warehouse.{model.name}")
+                elif model.name in wanted and any(name.startswith("lake.") for name in model.upstreams):
+                    raise NotBuiltError("the tables are of an older version of this program. Run: journey build")
                 elif model.name in wanted:
                     _create_model(connection, model)
             yield partial(fetch, connection)

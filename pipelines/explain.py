@@ -115,8 +115,9 @@ def explain_funnel(
     variants = [found.counted_as(profile) for profile in PROFILES if profile != name]
     asked = loaded.model_copy(update={"funnels": [*others, found, *variants]})
     funnels = ", ".join(f"'{funnel.funnel}'" for funnel in [found, *variants])
-    tables = ("marts.funnel_attempts", "marts.funnel_drops", "marts.drop_reasons", "marts.touchpoints")
-    with settings.open_warehouse().trial(asked, (*tables, "taxonomy.funnels", "taxonomy.funnel_steps")) as rows:
+    tables = ("marts.funnel_attempts", "marts.funnel_drops", "marts.touchpoints")
+    warehouse = settings.open_warehouse()
+    with warehouse.trial(asked, (*tables, "taxonomy.funnels", "taxonomy.funnel_steps")) as rows:
         if customer is None:
             (customer,) = rows(_CUSTOMER.format(funnel=name, funnels=funnels))["customer_id"].to_pylist() or [None]
         if customer is None:
@@ -129,11 +130,9 @@ def explain_funnel(
             f'any_value(customers_reached) filter (where step_order = {order}) as "{order} {step.step}"'
             for order, step in enumerate(found.steps, start=1)
         )
-        return Explanation(
-            name,
-            customer,
-            steps,
-            rows(_REASONS.format(**who)),
-            rows(_JUDGED.format(funnels=funnels, **who)),
-            rows(_COUNTS.format(steps=columns, funnels=funnels)),
-        )
+        judged = rows(_JUDGED.format(funnels=funnels, **who))
+        counts = rows(_COUNTS.format(steps=columns, funnels=funnels))
+    # Apart: the variants are funnels beside this one, and entering one of those would be a reason.
+    with warehouse.trial(loaded, ("marts.drop_reasons",)) as rows:
+        reasons = rows(_REASONS.format(**who))
+    return Explanation(name, customer, steps, reasons, judged, counts)

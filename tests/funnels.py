@@ -105,7 +105,7 @@ class Reference:
         times = self._times(best)
         until = max((self._open_until(chain) for chain in chains), default=None, key=lambda at: at or NOTHING_YET)
         is_complete = self._depth(times) == len(self.required)
-        if excluded := self._excluded(best, times, is_complete, exclusions):
+        if excluded := self._excluded(best, times, is_complete, until, exclusions):
             times = tuple(at if at is not None and at <= excluded else None for at in times)
             status, ended = "excluded", excluded
         elif is_complete:
@@ -203,14 +203,15 @@ class Reference:
         chain: Chain,
         times: Sequence[datetime | None],
         is_complete: bool,
+        open_until: datetime | None,
         exclusions: Sequence[tuple[str, int, int]],
     ) -> datetime | None:
         entered_at = chain[0][1].at
         newest = max(touch.at for _, touch in chain)
-        window_end = entered_at + self.funnel.window if self.funnel.window is not None else NEVER
+        window_end = entered_at + self.funnel.window if self.funnel.window is not None else open_until or newest
         found = []
         for kind, after, before in exclusions:
-            start = entered_at if self.is_any else times[after]
+            start = entered_at if self.is_any else times[after] and max(times[after], entered_at)
             later = [] if self.is_any else [at for at in times[before:] if at is not None]
             end = later[0] if later else newest if is_complete else None
             found += [

@@ -2,7 +2,7 @@
 select
     step,
     reason,
-    detail,
+    top_detail,
     customers,
     revenue_at_risk,
     currency,
@@ -11,4 +11,4 @@ select
     strategy
 from marts.pain_points
 where funnel = 'checkout' and segment_by = 'all'
-order by revenue_at_risk desc, step_order, reason, signal, detail
+order by revenue_at_risk desc, step_order, reason, signal

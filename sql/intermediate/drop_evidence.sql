@@ -7,6 +7,10 @@ exits as (select * from marts.funnel_exits),
 
 attempts as (select * from marts.funnel_attempts),
 
+entries as (select * from intermediate.funnel_entries),
+
+step_matches as (select * from taxonomy.step_matches),
+
 signal_events as (select * from intermediate.signal_events),
 
 session_events as (select * from intermediate.session_events),
@@ -35,15 +39,21 @@ shown as (
         and signal_events.occurred_at <= exits.exit_at
     inner join signals on signal_events.signal = signals.signal
     inner join history as last_touchpoint on exits.last_event_id = last_touchpoint.event_id
+    inner join history as signalling on signal_events.event_id = signalling.event_id
     left join session_events on signal_events.event_id = session_events.event_id
+    left join step_matches
+        on signal_events.funnel = step_matches.funnel
+        and signal_events.step_order = step_matches.step_order
+        and exits.last_event_id = step_matches.event_id
     where
         case signals.evidence
             when 'pattern'
                 then
                     session_events.session_id = exits.session_id
-                    and list_contains(signal_events.event_types, last_touchpoint.event_type)
+                    and signal_events.funnel = exits.funnel
+                    and step_matches.event_id is not null
             when 'last' then signal_events.event_id = exits.exit_event_id
-            else signal_events.occurred_at >= exits.last_step_at and signal_events.event_id <> exits.last_event_id
+            else signalling.event_order > last_touchpoint.event_order
         end
     group by exits.funnel, exits.customer_id, exits.attempt, signals.reason, signal_events.signal, signal_events.detail
 ),
@@ -69,7 +79,11 @@ handed_off as (
     where
         owners.evidence like 'shared_device%'
         or exits.customer_id like 'anonymous:%'
-        or (len(exits.next_channels) = 1 and exits.next_channels[1] <> exits.exit_channel)
+        or (
+            exits.is_next_known
+            and len(exits.next_channels) = 1
+            and exits.next_channels[1] <> exits.exit_channel
+        )
 ),
 
 competing as (
@@ -80,13 +94,13 @@ competing as (
         'competing_path' as reason,
         'other_funnel' as signal,
         others.funnel as detail,
-        list(others.entry_event_id order by others.entered_at, others.entry_event_id) as event_ids
+        [arg_min(others.entry_event_id, (others.entered_at, others.entry_event_id))] as event_ids
     from exits
     inner join attempts as own
         on exits.funnel = own.funnel
         and exits.customer_id = own.customer_id
         and exits.attempt = own.attempt
-    inner join attempts as others
+    inner join entries as others
         on exits.customer_id = others.customer_id
         and exits.funnel <> others.funnel
         and exits.last_step_at < others.entered_at
@@ -104,7 +118,7 @@ silent as (
         'none' as detail,
         [exit_event_id] as event_ids
     from exits
-    where len(next_event_ids) = 0
+    where len(next_event_ids) = 0 and is_next_known
 ),
 
 evidence as (

@@ -12,11 +12,28 @@ funnel_steps as (select * from taxonomy.funnel_steps),
 funnel_successors as (select * from taxonomy.funnel_successors),
 
 -- `patient`: nothing limits how soon the next step must follow, so the earliest match serves as well as any later one.
--- `free`: in any order and without times between steps, only which steps are taken matters.
+patience as (
+    select
+        funnels.funnel,
+        funnel_steps.step_order,
+        funnels.matching = 'ordered'
+        and funnels.tie_tolerance = interval 0 second
+        and coalesce(bool_and(funnel_successors.within is null), true) as is_patient
+    from funnels
+    inner join funnel_steps on funnels.funnel = funnel_steps.funnel
+    left join funnel_successors
+        on funnel_steps.funnel = funnel_successors.funnel
+        and funnel_steps.step_order = funnel_successors.step_order
+    group by funnels.funnel, funnel_steps.step_order, funnels.matching, funnels.tie_tolerance
+),
+
+-- `free`: in any order and without times between steps, only which steps are taken matters; and where no event could
+-- take two of them, not even that: the next one is taken whenever it comes.
 successors as (
     select
         funnel_successors.*,
         funnel_steps.slot,
+        patience.is_patient,
         funnels.matching,
         funnels.funnel_window,
         funnels.tie_tolerance,
@@ -31,21 +48,9 @@ successors as (
     inner join funnel_steps
         on funnel_successors.funnel = funnel_steps.funnel
         and funnel_successors.next_step_order = funnel_steps.step_order
-),
-
-patience as (
-    select
-        funnels.funnel,
-        funnel_steps.step_order,
-        funnels.matching = 'ordered'
-        and funnels.tie_tolerance = interval 0 second
-        and coalesce(bool_and(successors.within is null), true) as is_patient
-    from funnels
-    inner join funnel_steps on funnels.funnel = funnel_steps.funnel
-    left join successors
-        on funnel_steps.funnel = successors.funnel
-        and funnel_steps.step_order = successors.step_order
-    group by funnels.funnel, funnel_steps.step_order, funnels.matching, funnels.tie_tolerance
+    inner join patience
+        on funnel_successors.funnel = patience.funnel
+        and funnel_successors.next_step_order = patience.step_order
 ),
 
 entries as (
@@ -106,18 +111,16 @@ chains as (
     union all
 
     select
-        * exclude (chain_rank, earliest_at, is_patient, state, preference)
+        * exclude (chain_rank, earliest_at, is_patient, is_greedy, state, preference)
     from (
         select
-            reachable.*,
-            patience.is_patient,
+            *,
             row_number() over (
-                partition by reachable.funnel, reachable.customer_id, reachable.entry_event_id, reachable.taken,
-                    reachable.recent, reachable.state
-                order by reachable.preference, reachable.event_ids
+                partition by funnel, customer_id, entry_event_id, case when not is_greedy then taken end, recent, state
+                order by case when is_greedy then last_at end, preference, event_ids, last_at, last_step
             ) as chain_rank,
-            min(reachable.last_at) over (
-                partition by reachable.funnel, reachable.customer_id, reachable.entry_event_id, reachable.taken
+            min(last_at) over (
+                partition by funnel, customer_id, entry_event_id, taken
             ) as earliest_at
         from (
             select
@@ -127,7 +130,7 @@ chains as (
                     else struct_pack(
                         last_event_id := extended.last_event_id,
                         newest_at := extended.newest_at,
-                        own_times := case when extended.matching = 'strict' then list_sort(extended.own_times) end
+                        own_times := case when extended.matching = 'strict' then extended.own_times end
                     )
                 end as state,
                 case
@@ -175,7 +178,7 @@ chains as (
                         >= greatest(chains.newest_at, matches.occurred_at) - successors.tie_tolerance
                     )) as recent,
                     case
-                        when matches.is_own then list_append(chains.own_times, matches.occurred_at)
+                        when matches.is_own then list_sort(list_append(chains.own_times, matches.occurred_at))
                         else chains.own_times
                     end as own_times,
                     least(chains.first_at, matches.occurred_at) as first_at,
@@ -190,6 +193,8 @@ chains as (
                     successors.matching,
                     successors.required_steps,
                     successors.is_free,
+                    successors.is_free and not matches.has_versatile as is_greedy,
+                    successors.is_patient,
                     matches.event_id as last_event_id
                 from chains
                 inner join successors
@@ -210,6 +215,13 @@ chains as (
                     and coalesce(
                         matches.occurred_at >= chains.last_at + nullif(successors.not_before, interval 0 second), true
                     )
+                    and (
+                        not successors.is_patient
+                        or len(chains.recent) > 0
+                        or matches.previous_at is null
+                        or matches.previous_at
+                        < greatest(chains.newest_at, chains.last_at + coalesce(successors.not_before, interval 0 second))
+                    )
                     and not list_contains(chains.event_ids, matches.event_id)
                     -- Time that does not tell the order leaves it to `sequence`, where both have one.
                     and len(list_filter(
@@ -225,9 +237,6 @@ chains as (
                     lambda own_at: own_at > extended.first_at and own_at < extended.newest_at
                 ))
         ) as reachable
-        inner join patience
-            on reachable.funnel = patience.funnel
-            and reachable.last_step = patience.step_order
     ) as ranked
     where chain_rank = 1 and (not is_patient or last_at = earliest_at)
 )

@@ -153,7 +153,9 @@ forbidden as (
         funnel_exclusions.exclusion_order,
         case
             when declared.matching = 'any' then declared.entered_at
-            else declared.step_times[funnel_exclusions.after_step]
+            -- A tie that is tolerated may lie before the entry; nothing ends what has not begun.
+            when declared.step_times[funnel_exclusions.after_step] is not null
+                then greatest(declared.step_times[funnel_exclusions.after_step], declared.entered_at)
         end as excludes_after,
         coalesce(
             case
@@ -164,9 +166,15 @@ forbidden as (
             end,
             case when declared.is_complete then declared.newest_at end
         ) as excludes_before,
-        coalesce(declared.entered_at + declared.funnel_window, 'infinity'::timestamptz) as excludes_until
+        -- Without a window, until nothing could convert it any more.
+        coalesce(declared.entered_at + declared.funnel_window, openings.open_until, declared.newest_at)
+            as excludes_until
     from declared
     inner join funnel_exclusions on declared.funnel = funnel_exclusions.funnel
+    left join openings
+        on declared.funnel = openings.funnel
+        and declared.customer_id = openings.customer_id
+        and declared.entry_event_id = openings.entry_event_id
 ),
 
 exclusions as (

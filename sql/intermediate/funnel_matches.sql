@@ -67,6 +67,13 @@ useful as (
 matches as (
     select
         useful.*,
+        -- The instant before this one at which the same step could be taken.
+        max(useful.occurred_at) over (
+            partition by useful.funnel, useful.customer_id, useful.step_order, useful.held
+            order by useful.occurred_at
+            range between unbounded preceding and interval 1 microsecond preceding
+        ) as previous_at,
+        bool_or(useful.is_versatile) over (partition by useful.funnel, useful.customer_id) as has_versatile,
         touches.touches_before,
         touches.touches_until
     from useful

@@ -15,6 +15,8 @@ funnels as (select * from taxonomy.funnels),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
+funnel_successors as (select * from taxonomy.funnel_successors),
+
 observation as (select * from staging.observation),
 
 -- The steps that each attempt has taken, in the order in which it took them.
@@ -24,6 +26,8 @@ taken as (
         attempts.customer_id,
         attempts.attempt,
         attempts.status,
+        attempts.entered_at + funnels.funnel_window as window_ends_at,
+        places.step_order as declared_step,
         case when funnels.matching = 'any' then row_number() over in_time else places.step_order end as step_order,
         attempts.event_ids[places.step_order] as event_id,
         attempts.step_times[places.step_order] as taken_at,
@@ -40,13 +44,27 @@ taken as (
     )
 ),
 
--- Who left, or went on, after each step: open attempts have done neither, and nobody leaves when all is done.
+patience as (
+    select
+        funnel,
+        step_order as declared_step,
+        case when count(within) = count(*) then max(within) end as within
+    from funnel_successors
+    group by funnel, step_order
+),
+
+-- Who left, or went on, after each step: open attempts have done neither, and nobody leaves when all is done. Only
+-- where the time for going on is over: before that the ones who went on would be known, and the ones who leave not.
 decided as (
     select
-        *,
-        next_taken_at is null as is_dropped
+        taken.*,
+        taken.next_taken_at is null as is_dropped
     from taken
-    where next_taken_at is not null or status = 'dropped'
+    cross join observation
+    left join patience on taken.funnel = patience.funnel and taken.declared_step = patience.declared_step
+    where
+        (taken.next_taken_at is not null or taken.status = 'dropped')
+        and coalesce(least(taken.window_ends_at, taken.taken_at + patience.within) < observation.as_of, true)
 ),
 
 -- For both sides the same time is looked at: the visit up to the step, and as long after it as 95 in 100 of those who
@@ -67,6 +85,7 @@ exposed as (
         decided.customer_id,
         decided.attempt,
         decided.step_order,
+        decided.declared_step,
         decided.is_dropped,
         coalesce(sessions.started_at, decided.taken_at) as exposed_from,
         decided.taken_at + horizons.horizon as exposed_until,
@@ -105,24 +124,52 @@ seen as (
         on exposed.customer_id = signal_events.customer_id
         and exposed.exposed_from <= signal_events.occurred_at
         and exposed.exposed_until >= signal_events.occurred_at
+    -- A pattern is one of a step.
+    where
+        signal_events.funnel is null
+        or (exposed.funnel = signal_events.funnel and exposed.declared_step = signal_events.step_order)
+),
+
+-- Each signal as a whole too, where it has details.
+detailed as (
+    select funnel, step_order, signal
+    from seen
+    group by funnel, step_order, signal
+    having count(distinct detail) > 1
+),
+
+wholes as (
+    select distinct
+        seen.* replace ('all' as detail)
+    from seen
+    inner join detailed
+        on seen.funnel = detailed.funnel
+        and seen.step_order = detailed.step_order
+        and seen.signal = detailed.signal
+),
+
+all_seen as (
+    select * from seen
+    union all
+    select * from wholes
 ),
 
 counted as (
     select
-        seen.funnel,
-        seen.step_order,
-        seen.signal,
-        seen.detail,
-        count(*) filter (where seen.is_dropped) as dropped_with,
-        count(*) filter (where not seen.is_dropped) as advanced_with,
-        count(distinct seen.customer_id) as customers_with,
-        count(distinct seen.customer_id) filter (where seen.is_dropped) as customers_dropped_with,
+        all_seen.funnel,
+        all_seen.step_order,
+        all_seen.signal,
+        all_seen.detail,
+        count(*) filter (where all_seen.is_dropped) as dropped_with,
+        count(*) filter (where not all_seen.is_dropped) as advanced_with,
+        count(distinct all_seen.customer_id) as customers_with,
+        count(distinct all_seen.customer_id) filter (where all_seen.is_dropped) as customers_dropped_with,
         sides.dropped,
         sides.advanced,
         sides.customers,
         sides.seconds_after_step
-    from seen
-    inner join sides on seen.funnel = sides.funnel and seen.step_order = sides.step_order
+    from all_seen
+    inner join sides on all_seen.funnel = sides.funnel and all_seen.step_order = sides.step_order
     group by all
 ),
 

@@ -73,7 +73,7 @@ complete as (
         exits.customer_id,
         exits.attempt,
         coalesce(found.reason, 'unknown') as reason,
-        coalesce(found.signal, 'no_evidence') as signal,
+        coalesce(found.signal, case when exits.is_next_known then 'no_evidence' else 'too_early' end) as signal,
         coalesce(found.detail, 'none') as detail,
         coalesce(found.event_ids, [exits.exit_event_id]) as event_ids,
         exits.step_order,

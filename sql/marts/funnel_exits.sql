@@ -13,6 +13,12 @@ journey_events as (select * from intermediate.journey_events),
 
 touchpoints as (select * from marts.touchpoints),
 
+signal_matches as (select * from taxonomy.signal_matches),
+
+signals as (select * from taxonomy.signals),
+
+observation as (select * from staging.observation),
+
 ordered_touchpoints as (
     select
         touchpoints.customer_id,
@@ -61,6 +67,35 @@ visits as (
     group by dropped.funnel, dropped.customer_id, dropped.attempt
 ),
 
+-- A failure of the company's own (a charge that bounced) that came upon them before they touched anything again.
+failures as (
+    select
+        dropped.funnel,
+        dropped.customer_id,
+        dropped.attempt,
+        arg_max(failed.event_id, failed.event_order) as event_id
+    from dropped
+    inner join visits
+        on dropped.funnel = visits.funnel
+        and dropped.customer_id = visits.customer_id
+        and dropped.attempt = visits.attempt
+    inner join ordered_touchpoints as left_at
+        on coalesce(visits.exit_event_id, dropped.last_event_id) = left_at.event_id
+    inner join ordered_touchpoints as failed
+        on dropped.customer_id = failed.customer_id
+        and left_at.event_order < failed.event_order
+        and dropped.ended_at >= failed.occurred_at
+        and failed.session_id is null
+    inner join signal_matches on failed.event_id = signal_matches.event_id
+    inner join signals on signal_matches.signal = signals.signal and signals.reason = 'failure'
+    left join own_touchpoints as between_them
+        on dropped.customer_id = between_them.customer_id
+        and left_at.event_order < between_them.event_order
+        and failed.event_order > between_them.event_order
+    where between_them.event_id is null
+    group by dropped.funnel, dropped.customer_id, dropped.attempt
+),
+
 exits as (
     select
         dropped.funnel,
@@ -80,8 +115,12 @@ exits as (
         on dropped.funnel = visits.funnel
         and dropped.customer_id = visits.customer_id
         and dropped.attempt = visits.attempt
+    left join failures
+        on dropped.funnel = failures.funnel
+        and dropped.customer_id = failures.customer_id
+        and dropped.attempt = failures.attempt
     inner join ordered_touchpoints as exit_touchpoint
-        on coalesce(visits.exit_event_id, dropped.last_event_id) = exit_touchpoint.event_id
+        on coalesce(failures.event_id, visits.exit_event_id, dropped.last_event_id) = exit_touchpoint.event_id
 ),
 
 following as (
@@ -146,9 +185,12 @@ placed as (
         coalesce(next_touchpoints.next_event_types, []) as next_event_types,
         coalesce(next_touchpoints.next_channels, []) as next_channels,
         coalesce(next_touchpoints.next_stages, []) as next_stages,
-        epoch(next_touchpoints.next_at - exits.exit_at) as seconds_to_next
+        epoch(next_touchpoints.next_at - exits.exit_at) as seconds_to_next,
+        exits.exit_at + interval 7 days as watched_until,
+        exits.exit_at + interval 7 days < observation.as_of as is_next_known
     from exits
     inner join funnels on exits.funnel = funnels.funnel
+    cross join observation
     inner join funnel_steps
         on exits.funnel = funnel_steps.funnel
         and exits.furthest_step = funnel_steps.step_order

@@ -1,5 +1,5 @@
 -- What hurts, where, and whom: per step and segment the primary reasons of drops, what is at stake and which way it goes.
--- Grain: (funnel, segment_by, segment, step_order, reason, signal, detail).
+-- Grain: (funnel, segment_by, segment, step_order, signal).
 
 with
 
@@ -13,44 +13,98 @@ touchpoints as (select * from marts.touchpoints),
 
 reasons as (select * from taxonomy.reasons),
 
+funnels as (select * from taxonomy.funnels),
+
+funnel_successors as (select * from taxonomy.funnel_successors),
+
 observation as (select * from staging.observation),
 
--- What an attempt brings in that converts: the revenue of its own events, in the currency that the funnel's customers
--- pay most often.
+-- What a converted attempt brings in: the revenue of the last of its events that has any.
 earned as (
     select
         attempts.funnel,
         attempts.customer_id,
         attempts.attempt,
-        touchpoints.currency,
-        sum(touchpoints.revenue) as revenue
+        arg_max(
+            struct_pack(currency := touchpoints.currency, revenue := touchpoints.revenue),
+            (touchpoints.occurred_at, touchpoints.event_id)
+        ) filter (where touchpoints.revenue is not null) as paid
     from attempts
     cross join unnest(attempts.event_ids) as matched (event_id)
     inner join touchpoints on matched.event_id = touchpoints.event_id
-    where attempts.status = 'converted' and touchpoints.revenue is not null
-    group by attempts.funnel, attempts.customer_id, attempts.attempt, touchpoints.currency
+    where attempts.status = 'converted'
+    group by attempts.funnel, attempts.customer_id, attempts.attempt
 ),
 
+currencies as (
+    select funnel, paid.currency as currency
+    from earned
+    where paid is not null
+    group by funnel, paid.currency
+    qualify row_number() over (partition by funnel order by count(*) desc, paid.currency) = 1
+),
+
+-- Those who paid nothing count too; those who paid in another currency cannot be added.
 values_of_conversion as (
     select
-        funnel,
-        currency,
-        sum(revenue) / count(*) as revenue_per_conversion
-    from earned
-    group by funnel, currency
-    qualify row_number() over (partition by funnel order by count(*) desc, currency) = 1
+        currencies.funnel,
+        currencies.currency,
+        coalesce(sum(earned.paid.revenue), 0) / count(*) as revenue_per_conversion
+    from currencies
+    inner join earned on currencies.funnel = earned.funnel
+    where earned.paid is null or earned.paid.currency is not distinct from currencies.currency
+    group by currencies.funnel, currencies.currency
 ),
 
--- The last 30 days before as_of, and the 30 days before those.
+-- Who leaves is known to have left only when the time for going on is over: until then a period is incomplete.
+limits as (
+    select
+        funnels.funnel,
+        observation.as_of
+        - coalesce(funnels.funnel_window, max(funnel_successors.within), interval 0 second) as known_until
+    from funnels
+    cross join observation
+    left join funnel_successors on funnels.funnel = funnel_successors.funnel
+    group by funnels.funnel, funnels.funnel_window, observation.as_of
+),
+
 primary_reasons as (
     select
         drop_reasons.*,
-        drop_reasons.exit_at > observation.as_of - interval 30 days as is_recent,
-        drop_reasons.exit_at > observation.as_of - interval 60 days
-        and drop_reasons.exit_at <= observation.as_of - interval 30 days as is_previous
+        limits.known_until,
+        drop_reasons.exit_at >= limits.known_until - interval 30 days
+        and drop_reasons.exit_at < limits.known_until as is_recent,
+        drop_reasons.exit_at >= limits.known_until - interval 60 days
+        and drop_reasons.exit_at < limits.known_until - interval 30 days as is_previous
     from drop_reasons
-    cross join observation
+    inner join limits on drop_reasons.funnel = limits.funnel
     where drop_reasons.evidence_rank = 1
+),
+
+details as (
+    select
+        primary_reasons.funnel,
+        attempt_segments.segment_by,
+        attempt_segments.segment,
+        primary_reasons.step_order,
+        primary_reasons.signal,
+        primary_reasons.detail,
+        count(distinct primary_reasons.customer_id) as customers
+    from primary_reasons
+    inner join attempt_segments
+        on primary_reasons.funnel = attempt_segments.funnel
+        and primary_reasons.customer_id = attempt_segments.customer_id
+        and primary_reasons.attempt = attempt_segments.attempt
+    group by all
+),
+
+top_details as (
+    select * from details
+    qualify
+        row_number() over (
+            partition by funnel, segment_by, segment, step_order, signal
+            order by customers desc, detail
+        ) = 1
 ),
 
 counted as (
@@ -62,7 +116,7 @@ counted as (
         primary_reasons.step,
         primary_reasons.reason,
         primary_reasons.signal,
-        primary_reasons.detail,
+        primary_reasons.known_until,
         count(distinct primary_reasons.customer_id) as customers,
         count(*) as drops,
         count(distinct primary_reasons.customer_id) filter (where primary_reasons.is_recent) as customers_last_30_days,
@@ -86,7 +140,6 @@ points as (
         counted.step,
         counted.reason,
         counted.signal,
-        counted.detail,
 
         -- how much
         counted.customers,
@@ -98,11 +151,20 @@ points as (
         counted.customers_last_30_days,
         counted.customers_previous_30_days,
         counted.customers_last_30_days - counted.customers_previous_30_days as trend,
+        counted.known_until,
 
         -- what to do
-        reasons.strategy
+        reasons.strategy,
+        top_details.detail as top_detail,
+        top_details.customers as top_detail_customers
     from counted
     inner join reasons on counted.reason = reasons.reason
+    inner join top_details
+        on counted.funnel = top_details.funnel
+        and counted.segment_by = top_details.segment_by
+        and counted.segment = top_details.segment
+        and counted.step_order = top_details.step_order
+        and counted.signal = top_details.signal
     left join values_of_conversion on counted.funnel = values_of_conversion.funnel
     window same_step as (
         partition by counted.funnel, counted.segment_by, counted.segment, counted.step_order

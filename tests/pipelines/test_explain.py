@@ -71,6 +71,13 @@ def test_it_says_why_somebody_left(shop):
     assert [row["reason"] for row in explained.reasons.to_pylist()] == ["silence"]
 
 
+def test_its_reasons_are_the_builds_own(shop):
+    """The ways of counting are no other funnels that somebody could have gone to."""
+    explained = explain_funnel(Settings(), "endless", customer="cid", taxonomy=shop)
+    built = Settings().open_warehouse().query("select reason from marts.drop_reasons where funnel = 'endless'")
+    assert explained.reasons.num_rows == built.num_rows
+
+
 def test_the_warehouse_stays_as_it_was(shop):
     warehouse = Settings().open_warehouse()
     before = warehouse.path.read_bytes()

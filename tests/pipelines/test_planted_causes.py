@@ -42,7 +42,7 @@ def test_each_planted_cause_is_found_where_and_when_it_acts_and_nowhere_else(req
             for part in ("before", "inside", "after"):
                 of_step = f"funnel = '{cause.cause}_{part}' and step = '{cause.last_step}'"
                 top = tables.values(
-                    f"select signal, detail from marts.pain_points where {of_step} and segment_by = 'all'"
+                    f"select signal, top_detail from marts.pain_points where {of_step} and segment_by = 'all'"
                     " order by customers desc limit 1"
                 )
                 drivers = tables.values(f"select signal, detail from marts.drop_drivers where {of_step} and is_driver")

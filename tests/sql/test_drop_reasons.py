@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 
-from journey_core.taxonomy import Signal
+from journey_core.taxonomy import Signal, Step
 from tests.conftest import event
 from tests.funnels import one_funnel
 
@@ -77,7 +78,7 @@ def test_back_and_forth_and_the_same_step_three_times_are_friction_of_that_step(
     tables = build_world([*walk, LATER], PAY)
     assert tables.values(WHY)[:2] == [
         ("friction", "back_and_forth", "a / x", ["0", "1", "2", "3", "4"]),
-        ("friction", "repeated_step", "a", ["0", "2", "4"]),
+        ("friction", "repeated_step", "s1", ["0", "2", "4"]),
     ]
     # Going round in what is no part of the step says nothing about the step.
     aside = [event(str(n), f"2026-01-01 10:0{n}", kind) for n, kind in enumerate(["a", "x", "y", "x", "y", "x"])]
@@ -146,6 +147,69 @@ def test_a_signal_of_ones_own_is_looked_for_too(build_world):
     assert tables_reasons(build_world(world, taxonomy))[0] == "failure"
 
 
+def test_silence_and_hand_offs_are_known_only_when_seven_days_have_passed(build_world):
+    left = event("1", "2026-01-01 10:00", "a")
+    for as_of, expected in (
+        ("2026-01-08 10:00", ("unknown", "too_early")),
+        ("2026-01-08 10:01", ("silence", "no_touch_in_7_days")),
+    ):
+        tables = build_world([left, event("z", as_of, who={"customer_id": "zoe"})], PAY)
+        assert tables.values("select reason, signal from marts.drop_reasons") == [expected]
+        assert tables.values("select is_next_known from marts.funnel_exits") == [(expected[0] == "silence",)]
+
+
+def test_a_charge_that_bounces_before_they_come_back_is_why_they_left(build_world):
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "a"),
+            event("2", "2026-01-01 18:00", "payment_failed", initiator="company"),
+            event("3", "2026-01-01 19:00", "email_delivered", channel="email", initiator="company"),
+            LATER,
+        ],
+        PAY,
+    )
+    assert tables.values("select exit_event_id from marts.funnel_exits") == [("2",)]
+    assert tables.values(WHY)[0] == ("failure", "failure", "payment_failed", ["2"])
+
+
+def test_what_went_before_the_last_step_in_the_customers_order_is_no_failure_after_it(build_world):
+    tie = [
+        event("1", "2026-01-01 10:00", "payment_failed", sequence=1),
+        event("2", "2026-01-01 10:00", "a", sequence=2),
+    ]
+    assert tables_reasons(build_world([*tie, LATER], PAY)) == ["silence"]
+
+
+def test_the_same_step_is_not_the_same_event_type(build_world):
+    cart = {"step": "cart", "when": "page_path = '/cart'"}
+    funnel = PAY.funnels[0].model_copy(update={"steps": [Step.model_validate(cart), PAY.funnels[0].steps[1]]})
+    taxonomy = PAY.model_copy(update={"funnels": [funnel]})
+
+    def visit(*paths):
+        return [
+            event(str(n), f"2026-01-01 10:0{n}", context={"page": {"url": path, "path": path}})
+            for n, path in enumerate(paths)
+        ]
+
+    assert tables_reasons(build_world([*visit("/", "/about", "/cart"), LATER], taxonomy)) == ["silence"]
+    assert tables_reasons(build_world([*visit("/cart", "/cart", "/cart"), LATER], taxonomy))[0] == "friction"
+
+
+def test_every_entry_of_another_funnel_is_a_competing_path(build_world):
+    taxonomy = one_funnel(["a", "b"], window="1 day")
+    other = one_funnel(["x", "y"], window="1 day").funnels[0].model_copy(update={"funnel": "g"})
+    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    world = [
+        event("1", "2026-01-01 10:00", "a"),
+        event("2", "2026-01-01 15:00", "x"),
+        event("3", "2026-05-01 15:00", "x"),  # g's best attempt
+        LATER,
+    ]
+    assert build_world(world, taxonomy).values(
+        "select reason, event_ids from marts.drop_reasons where funnel = 'f' and evidence_rank = 1"
+    ) == [("competing_path", ["2"])]
+
+
 def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
     """(dropped, advanced) customers with and without a failure right after the first step."""
     events = [LATER]
@@ -182,6 +246,45 @@ def test_a_driver_has_its_four_counts_its_odds_and_an_exact_p(build_world):
     assert is_driver
 
 
+def test_a_signal_is_tested_as_a_whole_where_its_details_differ(build_world):
+    events = [LATER]
+    for number in range(80):
+        who = {"customer_id": f"c{number:02}"}
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        if number < 40:
+            code = {"error_code": f"ref-{number}"}
+            events.append(event(f"f{number}", "2026-01-01 10:01", "error_shown", who=who, properties=code))
+        else:
+            events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
+    tables = build_world(events, PAY)
+    assert tables.values("select signal, detail, dropped_with, is_driver from marts.drop_drivers") == [
+        ("failure", "all", 40, True)
+    ]
+    assert tables.values("select signal, customers from marts.pain_points where segment_by = 'all'") == [
+        ("failure", 40)
+    ]
+
+
+def test_drivers_wait_until_both_sides_are_known(build_world):
+    """An outage of yesterday: who got through is known, who gave up is not yet. It must not look like a blessing."""
+    taxonomy = one_funnel(["a", "b"], window="30 days")
+    events = [event("z", "2026-06-30 00:00", who={"customer_id": "zoe"})]
+    for number in range(340):
+        is_recent = number >= 240
+        day = "2026-06-15" if is_recent else "2026-01-01"
+        who = {"customer_id": f"c{number:03}"}
+        events.append(event(f"a{number}", f"{day} 10:00", "a", who=who))
+        if is_recent:
+            events.append(event(f"f{number}", f"{day} 10:01", "error_shown", who=who))
+        if number % 2 if is_recent else number % 4:
+            events.append(event(f"b{number}", f"{day} 10:05", "b", who=who))
+    assert build_world(events, taxonomy).values("from marts.drop_drivers") == []
+    later = [*events, event("y", "2026-09-01 00:00", who={"customer_id": "zoe"})]
+    assert build_world(later, taxonomy).values(
+        "select dropped_with, advanced_with, associated_with, is_driver from marts.drop_drivers"
+    ) == [(50, 50, "dropping", True)]
+
+
 def test_too_few_customers_are_no_support(build_world):
     tables = build_world(drivers_world((24, 1), (10, 24)), PAY)
     assert tables.values("select customers_with, q_value <= 0.05, is_driver from marts.drop_drivers") == [
@@ -192,21 +295,34 @@ def test_too_few_customers_are_no_support(build_world):
 
 def test_pain_points_say_who_how_much_and_what_to_do(build_world):
     events = [LATER]
-    for number, (kind, day) in enumerate(
-        [("b", "12-20"), ("failed", "12-20"), ("failed", "12-21"), ("failed", "11-15")]
-    ):
+    people = [("b", "12-20"), ("free", "12-20"), ("failed", "12-20"), ("failed", "12-21"), ("failed", "11-15")]
+    for number, (kind, day) in enumerate(people):
         who = {"customer_id": f"c{number}"}
-        events.append(event(f"a{number}", f"2026-{day} 10:00", "a", who=who))
-        if kind == "b":
-            paid = {"revenue": "80.00", "currency": "EUR"}
-            events.append(event(f"b{number}", f"2026-{day} 10:01", "b", who=who, properties=paid))
-        else:
+        events.append(event(f"a{number}", f"2026-{day} 10:00", "a", who=who, properties={"revenue": "80.00"}))
+        if kind == "failed":
             events.append(event(f"f{number}", f"2026-{day} 10:01", "payment_failed", who=who))
+        else:
+            paid = {"revenue": "80.00" if kind == "b" else "0.00", "currency": "EUR"}
+            events.append(event(f"b{number}", f"2026-{day} 10:01", "b", who=who, properties=paid))
     tables = build_world(events, PAY)
+    # Two attempts converted, for 80 and for nothing: 40 a drop. The price at the first step is not paid.
     assert tables.values(
         "select step, reason, customers, share_of_step, revenue_at_risk::varchar, currency, customers_last_30_days,"
-        " customers_previous_30_days, trend, strategy from marts.pain_points where segment_by = 'all'"
-    ) == [("s1", "failure", 3, 1.0, "240.0000", "EUR", 2, 1, 1, "respond_to_desire")]
+        " customers_previous_30_days, trend, strategy, top_detail from marts.pain_points where segment_by = 'all'"
+    ) == [("s1", "failure", 3, 1.0, "120.0000", "EUR", 2, 1, 1, "respond_to_desire", "payment_failed")]
+
+
+def test_a_steady_loss_has_no_trend_however_long_the_window(build_world):
+    events = []
+    for day in range(120):
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        events.append(event(f"a{day}", f"{at:%Y-%m-%d} 10:00", "a", who={"customer_id": f"c{day}"}))
+    tables = build_world(events, one_funnel(["a", "b"], window="20 days"))
+    assert tables.values(
+        "select customers_last_30_days, customers_previous_30_days, trend, known_until::varchar"
+        " from marts.pain_points where segment_by = 'all' and signal = 'anonymous_device'"
+        " or segment_by = 'all' and signal = 'no_touch_in_7_days'"
+    ) == [(30, 30, 0, "2026-04-10 10:00:00+00")]
 
 
 def tables_reasons(tables) -> list[str]:

@@ -376,3 +376,32 @@ def test_a_counting_profile_sets_what_the_funnel_does_not(build_world):
 )
 def test_a_mistake_in_a_funnel_is_told(steps, options, said):
     assert said in " ".join(what for _, what in _mistakes(one_funnel(steps, **options)))
+
+
+def test_what_has_ended_cannot_be_excluded_any_more(build_world):
+    taxonomy = one_funnel(["a", ("b", "1 hour")], entry="every", exclusions=[{"when": "event_type = 'x'"}])
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "a"),
+            event("2", "2026-02-01 10:00", "a"),
+            event("3", "2026-02-01 10:30", "b"),
+            event("4", "2026-05-01 10:00", "x"),
+            LATER,
+        ],
+        taxonomy,
+    )
+    assert tables.values("select status from marts.funnel_attempts order by attempt") == [("dropped",), ("converted",)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"entered": {"from": "2026-02-01", "until": "2026-01-01"}}, "nobody can enter"),
+        ({"window": "1 hour", "steps": ["a", {"type": "b", "not_before": "2 hours"}]}, "nobody can convert"),
+        ({"steps": ["a", *[{"type": "o", "optional": True}] * 9]}, "at most 8 optional"),
+        ({"steps": ["a"], "exclusions": [{"when": "event_type = 'x'"}]}, "nothing between its steps"),
+    ],
+)
+def test_what_can_never_work_is_told(options, said):
+    steps = options.pop("steps", ["a", "b"])
+    assert said in " ".join(what for _, what in _mistakes(one_funnel(steps, **options)))
