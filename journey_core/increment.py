@@ -326,7 +326,9 @@ def _customers(made: Slice) -> None:
     owners = "intermediate.event_owners"
     moved = "where event_id in (from slice.scope.moved_events)"
     before, after = (f"select customer_id from {table} {moved}" for table in (made._main(owners), _out(owners)))
-    changed = made._differing(owners, "event_id", without="identifier_key")
+    changed = made._differing(owners, "event_id", without="evidence, identifier_key")
+    # Whose device has come to be shared has changed no hands, and yet may have another reason for leaving.
+    judged = f"select customer_id from {_out(owners)} where event_id in ({made._differing(owners, 'event_id')})"
     made._table(
         "scope.moved_events",
         f"select event_id from (from slice.scope.changed_events union {changed})",
@@ -349,7 +351,7 @@ def _customers(made: Slice) -> None:
     made._grow(
         "per_customer",
         "customers",
-        f"{before} union {after} union from slice.scope.waiting",
+        f"{before} union {after} union {judged} union from slice.scope.waiting",
     )
     made._table(
         "scope.customer_events",

@@ -43,8 +43,8 @@ steps as (
         history.customer_id,
         history.occurred_at,
         funnel_steps.step,
-        row_number() over of_step as times,
-        list(history.event_id) over last_three as last_three,
+        lag(history.event_id) over of_step as second_last,
+        lag(history.event_id, 2) over of_step as third_last,
         step_matches.funnel,
         step_matches.step_order
     from step_matches
@@ -53,16 +53,10 @@ steps as (
         and step_matches.step_order = funnel_steps.step_order
     inner join history on step_matches.event_id = history.event_id
     inner join session_events on step_matches.event_id = session_events.event_id
-    window
-        of_step as (
-            partition by session_events.session_id, step_matches.funnel, step_matches.step_order
-            order by history.event_order
-        ),
-        last_three as (
-            partition by session_events.session_id, step_matches.funnel, step_matches.step_order
-            order by history.event_order
-            rows between 2 preceding and current row
-        )
+    window of_step as (
+        partition by session_events.session_id, step_matches.funnel, step_matches.step_order
+        order by history.event_order
+    )
 ),
 
 repeated as (
@@ -72,11 +66,11 @@ repeated as (
         occurred_at,
         'repeated_step' as signal,
         step as detail,
-        last_three as event_ids,
+        [third_last, second_last, event_id] as event_ids,
         funnel,
         step_order
     from steps
-    where times >= 3
+    where third_last is not null
 ),
 
 visits as (
@@ -84,32 +78,40 @@ visits as (
         history.event_id,
         history.customer_id,
         history.occurred_at,
-        list(history.event_type) over last_four as last_types,
-        list(history.event_id) over last_four as last_ids
+        history.event_type,
+        lag(history.event_type) over of_visit as back_type,
+        lag(history.event_type, 2) over of_visit as forth_type,
+        lag(history.event_type, 3) over of_visit as first_type,
+        lag(history.event_id) over of_visit as back_id,
+        lag(history.event_id, 2) over of_visit as forth_id,
+        lag(history.event_id, 3) over of_visit as first_id
     from history
     inner join session_events on history.event_id = session_events.event_id
-    window last_four as (
-        partition by session_events.session_id
-        order by history.event_order
-        rows between 3 preceding and current row
-    )
+    window of_visit as (partition by session_events.session_id order by history.event_order)
 ),
 
--- There, back, and there and back again: A, B, A, B; one of the two is a step.
+-- There, back, and there and back again: A, B, A, B.
+rounds as (
+    select
+        *,
+        unnest([back_id, event_id]) as end_event_id
+    from visits
+    where first_type = back_type and forth_type = event_type and back_type <> event_type
+),
+
+-- One of the two is a step.
 cycles as (
     select distinct
-        visits.event_id,
-        visits.customer_id,
-        visits.occurred_at,
+        rounds.event_id,
+        rounds.customer_id,
+        rounds.occurred_at,
         'back_and_forth' as signal,
-        least(last_types[3], last_types[4]) || ' / ' || greatest(last_types[3], last_types[4]) as detail,
-        visits.last_ids as event_ids,
+        least(rounds.back_type, rounds.event_type) || ' / ' || greatest(rounds.back_type, rounds.event_type) as detail,
+        [rounds.first_id, rounds.forth_id, rounds.back_id, rounds.event_id] as event_ids,
         step_matches.funnel,
         step_matches.step_order
-    from visits
-    cross join unnest(visits.last_ids[3:4]) as ends (event_id)
-    inner join step_matches on ends.event_id = step_matches.event_id
-    where last_types[1] = last_types[3] and last_types[2] = last_types[4] and last_types[3] <> last_types[4]
+    from rounds
+    inner join step_matches on rounds.end_event_id = step_matches.event_id
 ),
 
 signalled as (

@@ -27,59 +27,81 @@ kept as (
     where records.outcome = 'accepted'
 ),
 
+-- One look at each text, however many fields are taken out of it.
+opened as (
+    select
+        *,
+        json_transform(context, '{
+            "session_id": "VARCHAR",
+            "page": {"url": "VARCHAR", "path": "VARCHAR", "referrer": "VARCHAR"},
+            "screen": "VARCHAR",
+            "campaign": {"source": "VARCHAR", "medium": "VARCHAR", "name": "VARCHAR"},
+            "device": {"type": "VARCHAR", "os": "VARCHAR"},
+            "geo": {"country": "VARCHAR", "region": "VARCHAR", "city": "VARCHAR"},
+            "locale": "VARCHAR"
+        }') as circumstances,
+        json_transform(properties, '{
+            "product_id": "VARCHAR",
+            "order_id": "VARCHAR",
+            "revenue": "VARCHAR",
+            "currency": "VARCHAR",
+            "rating": "VARCHAR",
+            "error_code": "VARCHAR",
+            "support_topic": "VARCHAR",
+            "survey": {"kind": "VARCHAR", "score": "VARCHAR"}
+        }') as facts
+    from kept
+),
+
 typed as (
     select
         -- ids
-        kept.event_id,
-        nullif(kept.context ->> '$.session_id', '') as explicit_session_id,
-        kept.properties ->> '$.product_id' as product_id,
-        kept.properties ->> '$.order_id' as order_id,
+        event_id,
+        nullif(circumstances.session_id, '') as explicit_session_id,
+        facts.product_id,
+        facts.order_id,
 
         -- times
-        kept.occurred_at,
-        kept.occurred_at_raw,
-        kept.received_at,
-        kept.sequence,
+        occurred_at,
+        occurred_at_raw,
+        received_at,
+        sequence,
 
         -- what happened
-        kept.event_type,
-        kept.channel,
-        kept.initiator,
-        kept.identifiers,
-        kept.copies,
+        event_type,
+        channel,
+        initiator,
+        identifiers,
+        copies,
 
         -- circumstances
-        kept.context ->> '$.page.url' as page_url,
-        kept.context ->> '$.page.path' as page_path,
-        kept.context ->> '$.page.referrer' as page_referrer,
-        kept.context ->> '$.screen' as screen,
-        kept.context ->> '$.campaign.source' as campaign_source,
-        kept.context ->> '$.campaign.medium' as campaign_medium,
-        kept.context ->> '$.campaign.name' as campaign_name,
-        kept.context ->> '$.device.type' as device,
-        kept.context ->> '$.device.os' as device_os,
-        kept.context ->> '$.geo.country' as country,
-        kept.context ->> '$.geo.region' as region,
-        kept.context ->> '$.geo.city' as city,
-        kept.context ->> '$.locale' as locale,
-        kept.context::json as context,
+        circumstances.page.url as page_url,
+        circumstances.page.path as page_path,
+        circumstances.page.referrer as page_referrer,
+        circumstances.screen,
+        circumstances.campaign.source as campaign_source,
+        circumstances.campaign.medium as campaign_medium,
+        circumstances.campaign.name as campaign_name,
+        circumstances.device.type as device,
+        circumstances.device.os as device_os,
+        circumstances.geo.country,
+        circumstances.geo.region,
+        circumstances.geo.city,
+        circumstances.locale,
+        context::json as context,
 
         -- numbers and words that the event carries
-        try_cast(kept.properties ->> '$.revenue' as decimal(18, 4)) as revenue,
-        kept.properties ->> '$.currency' as currency,
+        try_cast(facts.revenue as decimal(18, 4)) as revenue,
+        facts.currency,
+        case when isfinite(try_cast(facts.rating as double)) then try_cast(facts.rating as double) end as rating,
+        facts.error_code,
+        facts.support_topic,
+        facts.survey.kind as survey_kind,
         case
-            when isfinite(try_cast(kept.properties ->> '$.rating' as double))
-                then try_cast(kept.properties ->> '$.rating' as double)
-        end as rating,
-        kept.properties ->> '$.error_code' as error_code,
-        kept.properties ->> '$.support_topic' as support_topic,
-        kept.properties ->> '$.survey.kind' as survey_kind,
-        case
-            when isfinite(try_cast(kept.properties ->> '$.survey.score' as double))
-                then try_cast(kept.properties ->> '$.survey.score' as double)
+            when isfinite(try_cast(facts.survey.score as double)) then try_cast(facts.survey.score as double)
         end as survey_score,
-        kept.properties::json as properties
-    from kept
+        properties::json as properties
+    from opened
 ),
 
 -- A build as of an earlier instant knows nothing later.
