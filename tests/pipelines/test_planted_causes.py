@@ -36,6 +36,7 @@ def in_three_parts(manifest):
     return retail.model_copy(update={"funnels": funnels})
 
 
+@pytest.mark.timeout(3600)  # 20 shops with --full
 def test_each_planted_cause_is_found_where_and_when_it_acts_and_nowhere_else(request, tmp_path):
     for seed in range(20 if request.config.getoption("--full") else 1):
         shop = simulate(customers=2000, seed=seed)
@@ -77,6 +78,7 @@ def calm_seeds(request) -> int:
     return 200 if request.config.getoption("--full") else 4
 
 
+@pytest.mark.timeout(3600)  # 200 shops with --full
 def test_where_nothing_is_planted_chance_finds_no_more_drivers_than_declared(calm_seeds, tmp_path):
     tests = drivers = 0
     for seed in range(calm_seeds):
