@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-faults test-laws bench-build bench-landing test-fast check docs lock clean
+.PHONY: help setup demo up down test test-faults test-laws bench-build bench-funnel bench-landing test-fast check docs lock clean
 
 help: ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,8 @@ down: $(READY) ## Stop it
 	@$(BIN)/journey broker stop
 
 test: $(READY) ## Run every test, the real broker and the real Airflow included
-	@$(BIN)/pytest --durations=8
+	@$(BIN)/pytest -n auto -m "not integration" --durations=8
+	@$(BIN)/pytest -m integration --durations=8
 
 test-faults: $(READY) ## Kill, stop, starve and poison the lander at full size, both clients; about an hour
 	@$(BIN)/pytest tests/faults --full --durations=8
@@ -47,10 +48,13 @@ test-laws: $(READY) ## The laws on random worlds at full size: ten thousand step
 bench-build: $(READY) ## Lake to journeys, full and incremental, at several sizes
 	@$(BIN)/python -m benchmarks.build
 
+bench-funnel: $(READY) ## A funnel beside ClickHouse and pandas, in one run (pip install chdb)
+	@$(BIN)/python -m benchmarks.funnel
+
 bench-landing: $(READY) ## Landing beside its peers and its clients' ceilings, in one run
 	@$(BIN)/python -m benchmarks.landing
 
-test-fast: $(READY) ## Run the unit and property tests: under a minute, no Java
+test-fast: $(READY) ## Run the unit and property tests: a minute or two, no Java
 	@$(BIN)/pytest -n auto -m "not integration" --hypothesis-profile=fast
 
 check: $(READY) ## Lint, types, SQL style, import rules

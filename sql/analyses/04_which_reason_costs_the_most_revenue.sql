@@ -2,6 +2,7 @@
 select
     step,
     reason,
+    signal,
     top_detail,
     customers,
     revenue_at_risk,

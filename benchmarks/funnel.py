@@ -1,0 +1,171 @@
+"""A five-step funnel of 30 days beside ClickHouse and pandas: `make bench-funnel`, or `python -m benchmarks.funnel`.
+
+All three read the same Parquet file (customer, instant, event type; 40 events a customer) and must find the same number
+of customers at each depth. Ours runs the models as shipped, from the matches to each entry's best chain with its times
+and events; ClickHouse (`chdb`, embedded) runs `windowFunnel`, which gives the depth alone; pandas searches in sorted
+arrays.
+Each in a process of its own; peak memory is its largest resident set. Only ratios mean something: machines differ.
+`chdb` is no part of the environment (several hundred megabytes): `.venv/bin/pip install chdb`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from journey_core.models import compiled_models, in_build_order, shipped_models
+from journey_core.taxonomy import Funnel, load_taxonomy
+
+STEPS = ("page_viewed", "product_viewed", "product_added", "checkout_started", "order_completed")
+EVENTS_PER_CUSTOMER = 40
+DAYS = 30
+_ENGINE = ("taxonomy.step_matches", "taxonomy.exclusion_matches", "intermediate.funnel_matches",
+           "intermediate.funnel_chains", "intermediate.funnel_entries")  # fmt: skip
+
+
+def generate(path: Path, events: int) -> None:
+    """Events of half a year, in no order; one in four is of no step. No two of a customer at one instant."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(
+            f"""
+            copy (
+                select
+                    i // {EVENTS_PER_CUSTOMER} as customer,
+                    timestamptz '2026-01-01 00:00:00Z'
+                    + to_microseconds((hash(i) % 15552000)::bigint * 1000000 + i % {EVENTS_PER_CUSTOMER})
+                        as occurred_at,
+                    [{", ".join(f"'{step}'" for step in STEPS)}, 'email_opened', 'post_engaged', 'ad_clicked'][
+                        1 + (hash(i + 7) % 8)::bigint
+                    ] as event_type
+                from range({events}) as numbers(i)
+            ) to '{path}' (format parquet, compression zstd)
+            """
+        )
+
+
+def ours(path: Path, funnels: int) -> dict[int, int]:
+    made = [
+        Funnel.model_validate(
+            {
+                "funnel": f"f{number}",
+                "window": f"{DAYS + number} days",
+                "steps": [{"step": f"s{n}", "when": f"event_type = '{kind}'"} for n, kind in enumerate(STEPS)],
+            }
+        )
+        for number in range(funnels)
+    ]
+    taxonomy = load_taxonomy("retail").model_copy(update={"funnels": made})
+    with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as connection:
+        connection.execute("set timezone = 'UTC'; set memory_limit = '16GB'")
+        connection.execute("create schema intermediate; create schema taxonomy; create schema marts")
+        for name, rows in taxonomy.tables(None).items():
+            connection.register("incoming", rows)
+            connection.execute(f"create table taxonomy.{name} as from incoming")
+        connection.execute(
+            "create view intermediate.touchpoint_history as select customer as customer_id, occurred_at, event_type,"
+            " 'customer' as initiator, null::bigint as sequence, file_row_number::varchar as event_id"
+            f" from read_parquet('{path}', file_row_number = true)"
+        )
+        models = {m.name: m for m in in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])}
+        for name in _ENGINE:
+            connection.execute(f"create table {name} as {models[name].sql}")
+        return dict(
+            connection.execute(
+                "select depth, count(*) from (select max(furthest_step) as depth from intermediate.funnel_entries"
+                " where funnel = 'f0' group by customer_id) group by depth"
+            ).fetchall()
+        )
+
+
+def clickhouse(path: Path, _: int) -> dict[int, int]:
+    import chdb  # noqa: PLC0415 - each way loads its own, in a process of its own
+
+    conditions = ", ".join(f"event_type = '{step}'" for step in STEPS)
+    answer = chdb.query(
+        f"select depth, count() from (select windowFunnel({DAYS * 86_400_000_000}, 'strict_once')"
+        f"(toUInt64(toUnixTimestamp64Micro(occurred_at)), {conditions}) as depth"
+        f" from file('{path}', Parquet) group by customer) where depth > 0 group by depth format JSONCompact"
+    )
+    return {int(depth): int(count) for depth, count in json.loads(str(answer))["data"]}
+
+
+def pandas(path: Path, _: int) -> dict[int, int]:
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    events = pd.read_parquet(path)
+    # One number tells customer and instant: a customer's later events are the larger ones.
+    far = np.int64(1) << 45
+    instant = (events.occurred_at - pd.Timestamp("2026-01-01", tz="UTC")) // pd.Timedelta("1us")
+    key = events.customer.to_numpy() * far + instant.to_numpy()
+    of_step = [np.sort(key[(events.event_type == step).to_numpy()]) for step in STEPS]
+    entry = reached = of_step[0]
+    depth = np.ones(len(entry), dtype=np.int64)
+    for following in of_step[1:]:
+        at = np.append(following, np.iinfo(np.int64).max)[np.searchsorted(following, reached, side="right")]
+        is_reached = (reached >= 0) & (at // far == entry // far) & (at - entry <= DAYS * 86_400_000_000)
+        depth += is_reached
+        reached = np.where(is_reached, at, np.int64(-1))
+        reached = np.where(is_reached, reached, np.iinfo(np.int64).max - 1)
+    best = pd.Series(depth).groupby(entry // far).max()
+    return {int(k): int(v) for k, v in best.value_counts().items()}
+
+
+WAYS: dict[str, Callable[[Path, int], dict[int, int]]] = {"ours": ours, "clickhouse": clickhouse, "pandas": pandas}
+
+
+def apart(way: str, path: Path, funnels: int) -> dict[str, Any]:
+    """One way in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.funnel", "--one", json.dumps([way, str(path), funnels])],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not done.stdout.startswith("{"):
+        raise SystemExit(f"{way}: {done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many events (default: %(default)s)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        way, path, funnels = json.loads(asked.one)
+        began = time.perf_counter()
+        depths = WAYS[way](Path(path), funnels)
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(json.dumps({"seconds": seconds, "peak": peak, "depths": sorted(depths.items())}))
+        return
+    shown = Table("", "seconds", "of ours", "peak GB", "same customers at each depth")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events.parquet"
+        generate(path, asked.events)
+        one = apart("ours", path, 1)
+        runs = {"ours, one funnel": one, "ours, ten funnels": apart("ours", path, 10)}
+        runs |= {"ClickHouse, one": apart("clickhouse", path, 1), "pandas, one": apart("pandas", path, 1)}
+    for name, run in runs.items():
+        shown.add_row(
+            name, f"{run['seconds']:.1f}", f"{run['seconds'] / one['seconds']:.2f}", f"{run['peak']:.2f}",
+            "yes" if run["depths"] == one["depths"] else f"NO: {run['depths']} for {one['depths']}",
+        )  # fmt: skip
+    Console().print(f"{asked.events:,} events", shown)
+
+
+if __name__ == "__main__":
+    main()
