@@ -12,9 +12,6 @@ from pipelines.settings import Settings
 def admit(records: pa.Table, settings: Settings) -> Judged:
     """Judge records by the contract, put pseudonyms where they are asked for, withhold what erased people left."""
     pseudonyms = settings.pseudonyms
-    if pseudonyms is None:
-        judged = judge(records, future_tolerance=settings.future_tolerance)
-    else:
-        records = pseudonyms.unseal(records)
-        judged = pseudonyms.hide(judge(records, future_tolerance=settings.future_tolerance))
-    return Erasures.read(settings.erasures).withhold(judged)
+    opened = records if pseudonyms is None else pseudonyms.unseal(records)
+    judged = judge(opened, future_tolerance=settings.future_tolerance)
+    return Erasures.read(settings.erasures).withhold(judged if pseudonyms is None else pseudonyms.hide(judged))

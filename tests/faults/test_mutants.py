@@ -151,8 +151,8 @@ MUTANTS = {
     ),
     "the lander keeps its own clock for events": (
         "pipelines/admit.py",
-        "judge(records, future_tolerance=settings.future_tolerance)",
-        "judge(records, future_tolerance=settings.future_tolerance * 1000)",
+        "judge(opened, future_tolerance=settings.future_tolerance)",
+        "judge(opened, future_tolerance=settings.future_tolerance * 1000)",
         STREAMS,
         "clocks",
     ),

@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from journey_core.contract import judge
 from journey_core.errors import BrokerError, LandingGapError
 from journey_core.lake import Lake, Partition
 from journey_core.mapping import Record
+from pipelines import build as building
 from pipelines import land as landing
 from pipelines.build import build
 from pipelines.land import has_news, land
@@ -164,4 +164,4 @@ def test_news_is_what_the_release_does_not_hold(on_kafka, topic):
 
 
 def test_the_judge_that_lands_is_the_judge_that_files_meet():
-    assert landing.judge is judge
+    assert landing.admit is building.admit
