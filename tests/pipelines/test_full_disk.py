@@ -34,7 +34,7 @@ def journey(*arguments: str, largest_file: int | None = None) -> subprocess.Comp
 def events(tmp_path) -> tuple[Path, Path]:
     """A small world, and a larger one."""
     paths = tmp_path / "small.jsonl", tmp_path / "large.jsonl"
-    for path, count in zip(paths, (3, 3000), strict=True):
+    for path, count in zip(paths, (3, 20_000), strict=True):
         made = (event(f"{n}", "2026-01-01 10:00", who={"customer_id": f"c{n}"}) for n in range(count))
         path.write_text("".join(json.dumps(one) + "\n" for one in made))
     return paths
