@@ -442,6 +442,14 @@ class Taxonomy(Document):
                 "funnel": pa.array([funnel.funnel for funnel, *_ in funnel_steps], pa.string()),
                 "step_order": pa.array([order for _, order, *_ in funnel_steps], pa.int32()),
                 "step": pa.array([step.step for *_, step in funnel_steps], pa.string()),
+                # What tables call it: in any order there is a first, second, third one taken, whichever it was.
+                "label": pa.array(
+                    [
+                        f"{order} of {len(funnel.steps)}" if funnel.order == "any" else step.step
+                        for funnel, order, _, step in funnel_steps
+                    ],
+                    pa.string(),
+                ),
                 "is_optional": pa.array([step.optional for *_, step in funnel_steps], pa.bool_()),
                 "slot": pa.array([slot for _, _, slot, _ in funnel_steps], pa.int32()),
             },

@@ -265,10 +265,7 @@ drivers as (
         -- which
         adjusted.funnel,
         adjusted.step_order,
-        case
-            when funnels.matching = 'any' then adjusted.step_order || ' of ' || funnels.steps
-            else funnel_steps.step
-        end as step,
+        funnel_steps.label as step,
         adjusted.signal,
         adjusted.detail,
 
@@ -289,7 +286,6 @@ drivers as (
         adjusted.q_value <= 0.05 and adjusted.odds_ratio > 1 and adjusted.customers_dropped_with >= 25 as is_driver,
         adjusted.seconds_after_step
     from adjusted
-    inner join funnels on adjusted.funnel = funnels.funnel
     inner join funnel_steps
         on adjusted.funnel = funnel_steps.funnel
         and adjusted.step_order = funnel_steps.step_order

@@ -13,15 +13,11 @@ funnel_steps as (select * from taxonomy.funnel_steps),
 
 observation as (select * from staging.observation),
 
--- In any order there is a first, second, third step taken, whichever they were.
 steps as (
     select
         funnel_steps.funnel,
         funnel_steps.step_order,
-        case
-            when funnels.matching = 'any' then funnel_steps.step_order || ' of ' || funnels.steps
-            else funnel_steps.step
-        end as step,
+        funnel_steps.label as step,
         case when funnels.entry = 'every' then 'attempts' else 'customers' end as counts,
         case
             when funnels.matching = 'any' then funnel_steps.step_order < funnels.steps

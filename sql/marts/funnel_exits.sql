@@ -5,8 +5,6 @@ with
 
 attempts as (select * from marts.funnel_attempts),
 
-funnels as (select * from taxonomy.funnels),
-
 funnel_steps as (select * from taxonomy.funnel_steps),
 
 journey_events as (select * from intermediate.journey_events),
@@ -168,10 +166,7 @@ placed as (
 
         -- where it left
         exits.furthest_step as step_order,
-        case
-            when funnels.matching = 'any' then exits.furthest_step || ' of ' || funnels.steps
-            else funnel_steps.step
-        end as step,
+        funnel_steps.label as step,
         exits.last_step_at,
         exits.last_event_id,
         exits.exit_at,
@@ -189,7 +184,6 @@ placed as (
         exits.exit_at + interval 7 days as watched_until,
         exits.exit_at + interval 7 days < observation.as_of as is_next_known
     from exits
-    inner join funnels on exits.funnel = funnels.funnel
     cross join observation
     inner join funnel_steps
         on exits.funnel = funnel_steps.funnel
