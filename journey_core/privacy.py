@@ -87,6 +87,16 @@ def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> N
     )
 
 
+def numbered(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
+    """Create the table `landed` of judged records, each with its `place`; returns what `find_named` reads of it."""
+    connection.register("incoming", rows)
+    connection.execute(
+        "create or replace temp table landed as select row_number() over () ::varchar as place, * from incoming"
+    )
+    columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
+    return f"(select {columns} from landed)"
+
+
 @dataclass
 class Erasures:
     """The fingerprints of everybody who was erased; kept in `path`."""
@@ -132,12 +142,7 @@ class Erasures:
         return Judged(accepted, pa.concat_tables([rejected, gone, more]))
 
     def _apart(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        connection.register("incoming", rows)
-        connection.execute(
-            "create or replace temp table landed as select row_number() over () ::varchar as place, * from incoming"
-        )
-        columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
-        find_named(connection, f"(select {columns} from landed)", "named")
+        find_named(connection, numbered(connection, rows), "named")
         connection.execute(
             f"""
             create or replace temp table theirs as

@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, Judged
 from journey_core.errors import InputError
-from journey_core.privacy import find_named
+from journey_core.privacy import find_named, numbered
 
 _BLOCK = 64  # bytes, of SHA-256
 _SEALED = b"sealed:"
@@ -93,12 +93,7 @@ class Pseudonyms:
         )
 
     def _hidden(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
-        connection.register("incoming", rows)
-        connection.execute(
-            "create or replace temp table landed as select row_number() over () ::varchar as place, * from incoming"
-        )
-        columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
-        self._find(connection, f"(select {columns} from landed)")
+        self._find(connection, numbered(connection, rows))
         patterns = [pattern for namespace, pattern in _UNMISTAKABLE.items() if namespace in self.namespaces]
         connection.register("unmistakable", pa.table({"pattern": pa.array(patterns, pa.string())}))
         hidden = connection.sql(
