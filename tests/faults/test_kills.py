@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -13,6 +14,7 @@ from journey_core.lake import Lake, Partition
 from pipelines.land import land
 from pipelines.produce import create_topics
 from pipelines.settings import Settings
+from tests.disk import on_small_disk
 from tests.faults import lander
 from tests.faults.oracle import values
 
@@ -110,6 +112,26 @@ def test_a_full_disk_is_said_and_loses_nothing(on_kafka, landed_topic, oracle, t
             assert (code, "cannot be written" in said) == (2, True) or largest_file > 9000, said
         land(settings, topics=[landed_topic])
         oracle.compare(largest_file, settings=settings)
+
+
+def test_a_real_disk_without_room_is_said_and_loses_nothing(on_kafka, landed_topic, oracle, tmp_path, full):
+    """ENOSPC itself, wherever it strikes; with room again the next landing goes on."""
+    ran_out = 0
+    # A run needs some 120 KiB; room comes in pages.
+    for pages in range(0, 40, 1 if full else 8 if on_kafka.kafka_client == "kafka-python" else 16):
+        kept = tmp_path / f"disk-{pages}"
+        found = on_small_disk(
+            (pages + 1) * 4096,
+            kept,
+            dict(os.environ) | environment(fresh(on_kafka, "disk")),
+            *("land", "--topic", landed_topic),
+        )
+        assert (found.full_code, "cannot be written" in found.full) in {(2, True), (0, False)}, found.full
+        assert "Traceback" not in found.full
+        ran_out += found.full_code == 2
+        assert found.after_code == 0, found.after
+        oracle.compare(f"{pages} pages", settings=on_kafka.model_copy(update={"home": found.home}))
+    assert ran_out >= 2, "the disk was never full"
 
 
 def test_random_kills_over_a_long_landing(on_kafka, topic, oracle, tmp_path, full):

@@ -6,27 +6,28 @@ import json
 import os
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import event
+from tests.disk import JOURNEY, on_small_disk
 
 pytestmark = pytest.mark.integration  # each command is a process of its own
 
-JOURNEY = str(Path(sys.executable).with_name("journey"))
 
-
-def journey(*arguments: str, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+def journey(
+    *arguments: str, largest_file: int | None = None, home: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command whose files may not grow beyond `largest_file` bytes: writing more fails as on a full disk."""
 
     def limit() -> None:
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
+    environment = os.environ | ({} if home is None else {"JOURNEY_HOME": str(home)})
     return subprocess.run(
-        [JOURNEY, *arguments], capture_output=True, text=True, check=False, preexec_fn=limit, env=os.environ
+        [JOURNEY, *arguments], capture_output=True, text=True, check=False, preexec_fn=limit, env=environment
     )
 
 
@@ -51,6 +52,18 @@ def test_a_build_that_does_not_fit_leaves_the_tables_as_they_were(events, home):
     assert "Traceback" not in full.stderr
     after = journey("build", "--events", str(small))
     assert after.stdout == before.stdout.replace("built", "unchanged:"), after.stderr
+
+
+@pytest.mark.parametrize("kilobytes", [64, 20_000])
+def test_a_build_on_a_real_disk_without_room_says_so_and_the_next_one_is_whole(events, home, tmp_path, kilobytes):
+    _, large = events
+    kept = tmp_path / "disk"
+    found = on_small_disk(kilobytes * 1024, kept, os.environ, "build", "--events", str(large))
+    assert (found.full_code, found.after_code) == (2, 0), found.full + found.after
+    assert "Traceback" not in found.full
+    assert "cannot be written" in found.full
+    apart = journey("build", "--events", str(large), home=tmp_path / "apart")
+    assert found.after.splitlines()[-1] == apart.stdout.splitlines()[-1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
