@@ -23,6 +23,8 @@ INSTANT = r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([
 _TEXT_MAP = r'\{"[^"\\]*":"[^"\\]*"(,"[^"\\]*":"[^"\\]*")*\}'
 # DuckDB's parser reads these as numbers, however they are written; JSON does not have them.
 _NO_NUMBER = "[:,[][-+]?(?i:nan|inf)"
+# Only such a number may be written shorter than its leaf (1e5, 100000.0): what has none, and no such text, has none.
+_FRACTION = "[:,[]-?[0-9]+[.eE]"
 # jiter, pydantic's parser, refuses more than 200 levels and integers of more than 4,300 digits: what is shorter than
 # this cannot hold either.
 _MOST_BYTES_OF_ARRAYS = 390
@@ -30,9 +32,15 @@ _MOST_BYTES_OF_FREE_JSON = 4000
 
 
 def opened(records: str) -> str:
-    """SQL: the rows of `records`, whose `text` is JSON or null, with its `leaves`, the `parts` within, typed values."""
+    """SQL: the rows of `records` with the `leaves` of their `text`, the `parts` within, and typed values.
+
+
+    What is no JSON has no leaves. `try` takes 2,048 texts one by one where one of them is none: the usual ones, cut
+    short or no JSON at all, are seen for nothing.
+    """
     fields = _event_fields()
     leaves = json.dumps(dict.fromkeys(fields, "JSON"))
+    braced = "case when starts_with(text, '{') and ends_with(text, '}') then text end"
     parts = [
         f"{name} := from_json(leaves.{name}, {_text(json.dumps(_structure(node)))})"
         for name, node in fields.items()
@@ -41,7 +49,7 @@ def opened(records: str) -> str:
     values = [f"{value} as value_{name}" for name, node in fields.items() if (value := _typed(_kind(node), name))]
     return (
         f"select *, struct_pack({', '.join(parts)}) as parts, {', '.join(values)} "
-        f"from (select *, from_json(text, {_text(leaves)}) as leaves from {records})"
+        f"from (select *, try(from_json({braced}, {_text(leaves)})) as leaves from {records})"
     )
 
 
@@ -61,9 +69,11 @@ def certain() -> str:
             ]
             terms.append(f"({leaf} is null or {' and '.join(inside)})")
         if numbers := _numbers(node, leaf, f"parts.{name}"):
-            # A number may be written shorter than its leaf (1e5, 100000.0): lengths prove something only where the
-            # leaf stands in the text to the letter.
-            terms.append(f"(coalesce({', '.join(numbers)}) is null or contains(text, {leaf}))")
+            # Lengths prove something only where the leaf stands in the text to the letter.
+            may_hold = f"coalesce({', '.join(numbers)}) is not null"
+            if numbers == [leaf]:
+                may_hold = f"coalesce(regexp_matches({leaf}, '{_FRACTION}'), false)"
+            terms.append(f"(not {may_hold} or contains(text, {leaf}))")
     return "\n    and ".join([*terms, *_checks(flat, "leaves"), _requirements()])
 
 

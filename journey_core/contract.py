@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -186,17 +188,12 @@ from timed
 """
 
 
-# DuckDB refuses a whole batch over one text that is no JSON. The usual ones, cut short or no JSON at all, are seen for
-# nothing; to ask each text costs, and is done only after a batch held another one.
-_WHOLE = "select * replace (case when starts_with(text, '{') and ends_with(text, '}') then text end as text) from given"
-_JSON_ONLY = "select * replace (case when json_valid(text) then text end as text) from given"
-# Its parser lets a comma stand before a closing bracket, and would drop it here: JSON does not have it.
-_MINIFIED = rf"""
-    select * replace (case when not regexp_matches(text, ',\s*[\]}}]') then json(text) end as text) from ({_JSON_ONLY})
+# DuckDB's parser lets a comma stand before a closing bracket, and would drop it here: JSON does not have it.
+_MINIFIED = r"""
+    select * replace (case when not regexp_matches(text, ',\s*[\]}]') then try(json(text)) end as text) from given
 """
 _STATEMENTS = {
-    "as_written": _TIMED.replace("ROWS", _CERTAIN.replace("TEXTS", _WHOLE)),
-    "as_written_if_json": _TIMED.replace("ROWS", _CERTAIN.replace("TEXTS", _JSON_ONLY)),
+    "as_written": _TIMED.replace("ROWS", _CERTAIN.replace("(TEXTS)", "given")),
     "minified": _TIMED.replace("ROWS", _CERTAIN.replace("TEXTS", _MINIFIED)),
     "judged": _TIMED.replace("ROWS", _JUDGED),
 }
@@ -251,42 +248,32 @@ class _Bench:
         self._connection.execute(_KNOWN_INSTANT)
         self._tolerance = future_tolerance // timedelta(microseconds=1)
         self._given: dict[str, _Given] = {}
-        self._is_wary = False  # whether the last batch held text that is no JSON: then the next one may, too
 
     def judge(self, records: pa.Table) -> Judged:
         with self._lock:
             rows = pa.concat_tables(self._typed(records))
-        if rows.num_rows != records.num_rows:
-            raise JourneyError(f"{records.num_rows:,} records came in, {rows.num_rows:,} went out: please report this")
-        accepted, rejected = _apart(rows, rows["reason"].is_null())
+        is_good = pc.is_null(rows["reason"])
+        accepted = _where(rows, pc.and_(rows["is_judged"], is_good))
+        rejected = _where(rows, pc.and_not(rows["is_judged"], is_good))
+        if (out := accepted.num_rows + rejected.num_rows) != records.num_rows:
+            raise JourneyError(f"{records.num_rows:,} records came in, {out:,} went out: please report this")
         return Judged(
             accepted=accepted.select(EVENTS.names).cast(EVENTS),
             rejected=rejected.select(REJECTED_EVENTS.names).cast(REJECTED_EVENTS),
         )
 
     def _typed(self, records: pa.Table) -> Iterator[pa.Table]:
+        """Rows of which each record is judged in one."""
         rest = records.append_column("payload_hash", _hashes(records["value"]))
         rest = rest.append_column("text", _texts(records["value"]))
         # As they are written, which is enough for most producers; then what is left, written without spaces.
-        certain, rest = _told_apart(self._as_written(rest), rest)
-        yield certain
-        if rest.num_rows > _FEW:
-            certain, rest = _told_apart(self._run("minified", rest), rest)
-            yield certain
+        for statement, fewest in (("as_written", -1), ("minified", _FEW)):
+            if rest.num_rows > fewest:
+                typed = self._run(statement, rest)
+                yield typed
+                rest = _where(rest, pc.invert(typed["is_judged"]))  # it has the order of `rest`
         if rest.num_rows:
-            judged = self._run("judged", _judged(rest))
-            is_broken = pa.compute.equal(judged["reason"], "invalid_json")
-            braced = pa.compute.match_like(rest["text"], "{%}")
-            self._is_wary = pa.compute.any(pa.compute.and_(is_broken, braced)).as_py() is True
-            yield judged
-
-    def _as_written(self, records: pa.Table) -> pa.Table:
-        if not self._is_wary:
-            try:
-                return self._run("as_written", records)
-            except (duckdb.InvalidInputException, UnicodeDecodeError):  # the latter: its message is cut within a letter
-                self._is_wary = True
-        return self._run("as_written_if_json", records)
+            yield self._run("judged", _judged(rest))
 
     def _run(self, statement: str, records: pa.Table) -> pa.Table:
         given = self._given.get(statement)
@@ -298,7 +285,7 @@ class _Bench:
             sql = sql.replace("from given", f"from given_{statement}")
             self._connection.execute(f"prepare {statement} as {sql}")
         given.table = records
-        answer = self._connection.sql(f"execute {statement}").to_arrow_table()
+        answer = self._connection.sql(f"execute {statement}").to_arrow_reader(4096).read_all()
         given.table = records.schema.empty_table()
         return answer
 
@@ -306,48 +293,54 @@ class _Bench:
 _bench = cache(_Bench)
 
 
-def _told_apart(certain: pa.Table, records: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The rows that are judged, and the records that are not yet: `certain` has the order of `records`."""
-    is_judged = certain["is_judged"]
-    return _apart(certain, is_judged)[0], _apart(records, is_judged)[1]
-
-
-def _apart(rows: pa.Table, mask: pa.ChunkedArray) -> tuple[pa.Table, pa.Table]:
-    """The rows where the mask is true, and the others. By far the most often all are: then nothing is copied."""
-    if pa.compute.all(mask).as_py() is not False:
-        return rows, rows.slice(0, 0)
-    return rows.filter(mask), rows.filter(pa.compute.invert(mask))
+def _where(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """The rows where the mask is true. Most often all or none are: then nothing is copied."""
+    count = pc.sum(mask).as_py() or 0
+    return rows.slice(0, count) if count in (0, rows.num_rows) else rows.filter(mask)
 
 
 def _hashes(values: pa.ChunkedArray) -> pa.Array:
+    """sha256 of each value, in hex; null where there is none."""
     # Not in SQL: OpenSSL uses the processor's own instructions, and takes half of DuckDB's time.
-    return pa.array(
-        [None if value is None else hashlib.sha256(value).hexdigest() for value in values.to_pylist()], pa.string()
+    listed = values.to_pylist()
+    digests = b"".join([hashlib.sha256(value or b"").digest() for value in listed])
+    ends = array("i", range(0, 2 * len(digests) + 1, 64))
+    hashes = pa.Array.from_buffers(
+        pa.string(), len(listed), [None, pa.py_buffer(ends), pa.py_buffer(digests.hex().encode())]
     )
+    return pc.if_else(values.is_null().combine_chunks(), None, hashes) if values.null_count else hashes
 
 
 def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as text; null where they are none, or too large, or not UTF-8."""
-    lengths = pa.compute.min_max(pa.compute.binary_length(values)).as_py()
+    lengths = pc.min_max(pc.binary_length(values)).as_py()
     if values.null_count or not lengths["min"] or lengths["max"] > LARGEST_EVENT:
-        fits = pa.compute.and_(
-            pa.compute.greater(pa.compute.binary_length(values), 0),
-            pa.compute.less_equal(pa.compute.binary_length(values), LARGEST_EVENT),
+        fits = pc.and_(
+            pc.greater(pc.binary_length(values), 0),
+            pc.less_equal(pc.binary_length(values), LARGEST_EVENT),
         )
-        values = pa.compute.if_else(fits, values, pa.scalar(None, pa.binary()))
+        values = pc.if_else(fits, values, pa.scalar(None, pa.binary()))
     return pa.chunked_array([pa.concat_arrays(_decoded(chunk)) for chunk in values.chunks], pa.string())
 
 
-def _decoded(values: pa.Array) -> Iterator[pa.Array]:
-    """The values as text, in pieces; null where they are not UTF-8, which is looked for by halves."""
+def _decoded(values: pa.Array, pieces: int = 128) -> Iterator[pa.Array]:
+    """The values as text, in pieces; null where they are not UTF-8: in a bad piece they are looked at one by one."""
     try:
         yield values.cast(pa.string())
     except pa.ArrowInvalid:
-        if len(values) == 1:
-            yield pa.nulls(1, pa.string())
+        if len(values) > pieces:
+            for start in range(0, len(values), pieces):
+                yield from _decoded(values[start : start + pieces])
         else:
-            yield from _decoded(values[: len(values) // 2])
-            yield from _decoded(values[len(values) // 2 :])
+            are_text = pa.array(map(_is_text, values.to_pylist()))
+            yield pc.if_else(are_text, values, pa.scalar(None, pa.binary())).cast(pa.string())
+
+
+def _is_text(value: bytes | None) -> bool:
+    try:
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def records_of(values: Iterable[bytes | None], *, topic: str | None = None) -> pa.Table:

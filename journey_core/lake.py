@@ -23,6 +23,7 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.writer import WriterProperties
@@ -342,7 +343,7 @@ class Lake:
                 for path in (self.root / name / "_delta_log").iterdir():
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
-        gone = sum(pa.compute.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
+        gone = sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
         return gone, sum(rows.num_rows for rows in found.values()) - gone
 
     def _rewrite(self, change: Callable[[DeltaTable], None], name: str) -> None:

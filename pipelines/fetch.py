@@ -6,15 +6,20 @@ Neither knows the lake: what to fetch, and what follows from it, is `land.py`'s.
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 import time
+from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Protocol, cast
 from uuid import UUID
 from zlib import crc32
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError, for_code
 from kafka.record import util as kafka_record
@@ -22,12 +27,12 @@ from kafka.structs import OffsetAndMetadata
 
 from journey_core.contract import RECORDS
 from journey_core.errors import BrokerError, LandingGapError
+from pipelines import reader
+from pipelines.reader import AT_FIRST, AT_ONCE, Bytes, Packed
 from pipelines.settings import Settings
 
 # A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
 LAST_MILLISECOND = 253_402_300_799_999
-AT_ONCE = 10_000  # records of one poll
-AT_FIRST = 100  # while nobody knows how large they are
 RECONNECT_MS = 1000  # at most, between two tries: the clients' own half minute is what a landing would lose
 FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
@@ -55,15 +60,15 @@ class Batch:
     ends: Mapping[int, int]
 
 
-_POLLED = ("partition", "offset", "kafka_timestamp", "key", "value")
-
-
 @dataclass
 class Polled:
-    """What one poll gave: columns of records, and the next offset of partitions that moved, holes included."""
+    """What one poll gave: records (columns of RECORDS but the first two), and the next offset of partitions that moved.
 
-    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _POLLED})
-    positions: dict[int, int] = field(default_factory=dict)
+    The latter with holes included: nothing of a partition lies before its next offset any more.
+    """
+
+    records: pa.Table
+    positions: Mapping[int, int]
 
 
 class Client(Protocol):
@@ -75,8 +80,8 @@ class Client(Protocol):
     def describe(self, topic: str) -> Topic:
         """The topic as it is now."""
 
-    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Read these partitions from these offsets on, and nothing else."""
+    def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:
+        """Read these partitions from these offsets on, and nothing else; about so many records wait there."""
 
     def poll(self, most: int) -> Polled:
         """At most so many records; waits for them a second at most. A partition's records come in order."""
@@ -112,7 +117,7 @@ def fetch(
     """
     left = {number: start for number, start in starts.items() if start < topic.ends[number]}
     if left:
-        client.start(topic.name, left)
+        client.start(topic.name, left, sum(topic.ends[number] - start for number, start in left.items()))
     while left and most != 0:
         batch = _batch(client, topic, generation, left, settings, most)
         yield batch
@@ -132,52 +137,68 @@ def _batch(
     moved_at = time.monotonic()
     while room and size < settings.land_batch_bytes and any(reached[n] < topic.ends[n] for n in reached):
         polled = client.poll(min(AT_ONCE, room, fits))
-        columns = polled.columns
-        if columns["offset"]:
-            part = _table(polled, topic.name, generation)
-            if max(columns["offset"]) >= min(topic.ends[number] for number in set(columns["partition"])):
-                part = _below(part, topic.ends)
+        part = _below(polled.records, topic.ends)
+        if part.num_rows:
             parts.append(part)
             room -= part.num_rows
-            size += part["value"].nbytes + part["key"].nbytes
+            in_it = part["value"].nbytes + part["key"].nbytes
+            size += in_it
             # Records of a megabyte come a few at a time, those of a kilobyte by the thousand.
-            average = max(1, (part["value"].nbytes + part["key"].nbytes) // max(1, part.num_rows))
-            fits = max(1, settings.land_batch_bytes // average)
+            fits = max(1, settings.land_batch_bytes // max(1, in_it // part.num_rows))
         ahead = {n: min(at, topic.ends[n]) for n, at in polled.positions.items() if n in reached and at > reached[n]}
         reached |= ahead
         if ahead:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > patience:
             raise settings.refused(TimeoutError(f"nothing fetched for {patience:.0f} seconds"))
-    return Batch(pa.concat_tables(parts) if parts else RECORDS.empty_table(), dict(starts), reached)
+    records = _named(pa.concat_tables(parts), topic.name, generation) if parts else RECORDS.empty_table()
+    return Batch(records, dict(starts), reached)
 
 
-def _table(polled: Polled, topic: str, generation: int) -> pa.Table:
-    columns = polled.columns
-    count = len(columns["offset"])
-    stamps = [
-        stamp if stamp is not None and 0 <= stamp <= LAST_MILLISECOND else None for stamp in columns["kafka_timestamp"]
-    ]
-    return pa.table(
-        {
-            "topic": pa.repeat(pa.scalar(topic, pa.string()), count),
-            "generation": pa.repeat(pa.scalar(generation, pa.int32()), count),
-            "partition": pa.array(columns["partition"], pa.int32()),
-            "offset": pa.array(columns["offset"], pa.int64()),
-            "kafka_timestamp": pa.array(stamps, pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC")),
-            "key": pa.array(columns["key"], pa.binary()),
-            "value": pa.array(columns["value"], pa.binary()),
-        },
-        schema=RECORDS,
-    )
+def _named(records: pa.Table, topic: str, generation: int) -> pa.Table:
+    count = records.num_rows
+    names = pa.repeat(pa.scalar(topic, pa.string()), count), pa.repeat(pa.scalar(generation, pa.int32()), count)
+    return pa.table([*names, *records.columns], schema=RECORDS)
 
 
-def _below(part: pa.Table, ends: Mapping[int, int]) -> pa.Table:
+def _below(records: pa.Table, ends: Mapping[int, int]) -> pa.Table:
     """Without what arrived after the run began: that is the next run's."""
-    keep = pa.compute.scalar(False)
-    for number, end in ends.items():
-        keep = keep | ((pa.compute.field("partition") == number) & (pa.compute.field("offset") < end))
-    return part.filter(keep)
+    numbers = pc.unique(records["partition"]).to_pylist()
+    if not numbers or pc.max(records["offset"]).as_py() < min(ends[number] for number in numbers):
+        return records
+    keep = pc.scalar(False)
+    for number in numbers:
+        keep = keep | ((pc.field("partition") == number) & (pc.field("offset") < ends[number]))
+    return records.filter(keep)
+
+
+def _polled(packed: Packed) -> Polled:
+    """Without a copy: the columns are the bytes that have come."""
+    count = len(packed.offset)
+    stamps = _numbers(pa.int64(), packed.timestamp)
+    is_time = pc.and_(pc.greater_equal(stamps, 0), pc.less_equal(stamps, pa.scalar(LAST_MILLISECOND)))
+    stamps = pc.if_else(is_time, stamps, pa.scalar(None, pa.int64()))
+    columns = {
+        "partition": _numbers(pa.int32(), packed.partition),
+        "offset": _numbers(pa.int64(), packed.offset),
+        "kafka_timestamp": stamps.cast(pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC")),
+        "key": _strings(packed.key, count),
+        "value": _strings(packed.value, count),
+    }
+    return Polled(pa.table(columns), packed.positions)
+
+
+def _numbers(kind: pa.DataType, numbers: array[int]) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _strings(strings: Bytes, count: int) -> pa.Array:
+    buffers = [None, pa.py_buffer(strings.ends), pa.py_buffer(strings.joined)]
+    found = pa.Array.from_buffers(pa.binary(), count, buffers)
+    if strings.missing is None:
+        return found
+    missing = pa.Array.from_buffers(pa.uint8(), count, [None, pa.py_buffer(strings.missing)])
+    return pc.if_else(missing.cast(pa.bool_()), pa.scalar(None, pa.binary()), found)
 
 
 @contextmanager
@@ -187,20 +208,22 @@ def _kafka_python(settings: Settings) -> Iterator[Client]:
             "kafka-python without its C checksum reads a seventh as fast. Run: pip install 'kafka-python[crc32c]', or "
             "set JOURNEY_KAFKA_CLIENT=confluent (pip install 'journey-pipeline[confluent]')"
         )
-    with _kafka_errors(settings):
+    with _kafka_errors(settings), ExitStack() as stack:
         timeout = {"bootstrap_timeout_ms": settings.kafka_timeout_ms}
-        consumer = KafkaConsumer(
+        configuration = {
             **settings.kafka,
             **timeout,
-            isolation_level="read_committed",
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            group_id=None,
-            max_partition_fetch_bytes=FETCH_BYTES,
-            reconnect_backoff_max_ms=RECONNECT_MS,
-        )
-        with closing(consumer), closing(KafkaAdminClient(**settings.kafka, **timeout)) as admin:
-            yield _KafkaPython(consumer, admin, settings.kafka_group)
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "none",
+            "enable_auto_commit": False,
+            "group_id": None,
+            "max_partition_fetch_bytes": FETCH_BYTES,
+            "reconnect_backoff_max_ms": RECONNECT_MS,
+        }
+        admin = stack.enter_context(closing(KafkaAdminClient(**settings.kafka, **timeout)))
+        client = _KafkaPython(configuration, admin, settings)
+        stack.enter_context(closing(client))
+        yield client
 
 
 @contextmanager
@@ -218,10 +241,18 @@ def _deleted_meanwhile(error: object) -> LandingGapError:
 
 
 class _KafkaPython:
-    def __init__(self, consumer: KafkaConsumer, admin: KafkaAdminClient, group: str) -> None:
-        self._consumer = consumer
+    def __init__(self, configuration: dict[str, Any], admin: KafkaAdminClient, settings: Settings) -> None:
+        self._configuration = configuration
+        self._consumer = KafkaConsumer(**configuration)
         self._admin = admin
-        self._group = group
+        self._group = settings.kafka_group
+        self._apart_from = settings.land_apart_from
+        self._apart: _Apart | None = None
+
+    def close(self) -> None:
+        if self._apart is not None:
+            self._apart.close()
+        self._consumer.close()
 
     def topics(self) -> list[str]:
         return list(self._consumer.topics())
@@ -240,24 +271,17 @@ class _KafkaPython:
             {kafka.partition: offset for kafka, offset in self._consumer.end_offsets(partitions).items()},
         )
 
-    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
-        self._consumer.assign([TopicPartition(topic, number) for number in offsets])
-        for number, offset in offsets.items():
-            self._consumer.seek(TopicPartition(topic, number), offset)
+    def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:
+        if self._apart is not None:
+            self._apart.close()
+            self._apart = None
+        if waiting < self._apart_from:
+            reader.assign(self._consumer, topic, offsets)
+        else:
+            self._apart = _Apart(self._configuration, topic, offsets)
 
     def poll(self, most: int) -> Polled:
-        polled = Polled()
-        columns = polled.columns
-        for kafka, messages in self._consumer.poll(timeout_ms=1000, max_records=most).items():
-            columns["partition"] += [kafka.partition] * len(messages)
-            columns["offset"] += [message.offset for message in messages]
-            columns["kafka_timestamp"] += [message.timestamp for message in messages]
-            columns["key"] += [message.key for message in messages]
-            columns["value"] += [message.value for message in messages]
-        for kafka in self._consumer.assignment():
-            if (position := self._consumer.position(kafka, timeout_ms=1000)) is not None:
-                polled.positions[kafka.partition] = position
-        return polled
+        return _polled(reader.poll(self._consumer, most)) if self._apart is None else self._apart.poll(most)
 
     def drain(self, most: int) -> int:
         return sum(map(len, self._consumer.poll(timeout_ms=1000, max_records=most).values()))
@@ -267,6 +291,48 @@ class _KafkaPython:
             self._group,
             {TopicPartition(topic, number): OffsetAndMetadata(offset, "", -1) for number, offset in offsets.items()},
         )
+
+
+class _Apart:
+    """A `reader` that runs: it decodes the next records while these are judged and committed."""
+
+    def __init__(self, configuration: dict[str, Any], topic: str, offsets: Mapping[int, int]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {reader.__name__} import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._asked, self._answers = (cast(IO[bytes], pipe) for pipe in (self._process.stdin, self._process.stdout))
+        pickle.dump((configuration, topic, dict(offsets)), self._asked)
+        self._asked.flush()
+        self._left: Polled | None = None
+
+    def poll(self, most: int) -> Polled:
+        polled = self._left or self._next()
+        self._left = None
+        if polled.records.num_rows <= most:
+            return polled
+        first = polled.records[:most]
+        self._left = Polled(polled.records[most:], polled.positions)
+        reached = first.group_by("partition").aggregate([("offset", "max")])
+        numbers, offsets = reached["partition"].to_pylist(), reached["offset_max"].to_pylist()
+        return Polled(first, {number: offset + 1 for number, offset in zip(numbers, offsets, strict=True)})
+
+    def _next(self) -> Polled:
+        try:
+            answer = pickle.load(self._answers)  # noqa: S301 - from the process that this one has started
+        except (EOFError, pickle.UnpicklingError) as error:
+            code = self._process.wait()
+            raise BrokerError(
+                f"the process that reads Kafka has ended ({code}). Land again; nothing is lost"
+            ) from error
+        if isinstance(answer, KafkaError):
+            raise answer
+        return _polled(answer)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 def _mark(text: str) -> int:
@@ -342,25 +408,22 @@ class _Confluent:
         mark = ((high & (2**64 - 1)) << 64 | (low & (2**64 - 1))) >> 65
         return Topic(topic, mark, _mark(cluster), *ranges)
 
-    def start(self, topic: str, offsets: Mapping[int, int]) -> None:
+    def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:  # noqa: ARG002
         self._consumer.assign([self._kafka.TopicPartition(topic, *pair) for pair in offsets.items()])
 
     def poll(self, most: int) -> Polled:
-        polled = Polled()
-        columns = polled.columns
         messages = self._consumer.consume(most, timeout=1.0)
         good = [message for message in messages if message.error() is None]
-        columns["partition"] = [message.partition() for message in good]
-        columns["offset"] = [message.offset() for message in good]
-        columns["kafka_timestamp"] = [message.timestamp()[1] for message in good]
-        columns["key"] = [message.key() for message in good]
-        columns["value"] = [message.value() for message in good]
-        polled.positions = {n: at + 1 for n, at in zip(columns["partition"], columns["offset"], strict=True)}
+        partitions = array("i", [message.partition() for message in good])
+        offsets = array("q", [message.offset() for message in good])
+        positions = {number: offset + 1 for number, offset in zip(partitions, offsets, strict=True)}
         if len(good) < len(messages):
-            self._look_at(messages, polled)
-        return polled
+            self._look_at(messages, positions)
+        timestamps = array("q", [message.timestamp()[1] for message in good])
+        keys, values = ([message.key() for message in good], [message.value() for message in good])
+        return _polled(Packed(partitions, offsets, timestamps, reader.pack(keys), reader.pack(values), positions))
 
-    def _look_at(self, messages: Sequence[Any], polled: Polled) -> None:
+    def _look_at(self, messages: Sequence[Any], positions: dict[int, int]) -> None:
         for message in messages:
             error = message.error()
             if error is None:
@@ -368,7 +431,7 @@ class _Confluent:
             if error.code() == self._kafka.KafkaError._PARTITION_EOF:
                 number = message.partition()
                 # A record may follow the end that was reached a moment ago, in the same answer.
-                polled.positions[number] = max(polled.positions.get(number, 0), message.offset())
+                positions[number] = max(positions.get(number, 0), message.offset())
             elif not error.retriable() and not _is_away(error):
                 raise self._kafka.KafkaException(error)
 

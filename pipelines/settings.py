@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     land_batch_bytes: int = Field(
         16 * 1024 * 1024, ge=1, description="Bytes of records per lake commit, about: bounds memory."
     )
+    land_apart_from: int = Field(
+        50_000,
+        ge=0,
+        description="Where so many records wait, kafka-python reads them in a process of its own.",
+    )
     land_patience: Duration = Field(
         timedelta(seconds=60), description="How long a running landing waits for a broker that has gone away."
     )

@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 
 from journey_core import contract, lake
-from pipelines import cli, fetch, land
+from pipelines import cli, fetch, land, reader
 
-WATCHED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (contract, lake, fetch, land)}
+WATCHED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (contract, lake, fetch, land, reader)}
 PROCESSES = multiprocessing.get_context("forkserver")
 # Imported once: a fork of it lands at once. No thread runs in it yet. (Python 3.11 does not hand it our path.)
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
