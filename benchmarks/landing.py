@@ -2,8 +2,8 @@
 
 A broker of its own, one topic of two partitions, filled once with realistic events of about 550 bytes (zstd, as our
 producer sends them). Each competitor runs in a process of its own, one after the other, `--rounds` times; the best
-round counts, as noise only ever adds. Peak memory is the largest resident set of the process, and that of its child on
-top. Every lander must have landed the same event ids. Machines differ and are noisy: only the ratios mean something.
+round counts, as noise only ever adds. Peak memory is the largest resident set, children included. Every lander must
+have landed the same event ids. Machines differ and are noisy: only the ratios mean something.
 """
 
 from __future__ import annotations
@@ -149,23 +149,23 @@ def run_one(name: str, servers: str, topic: str, home: Path) -> None:
     run, client = COMPETITORS[name]
     settings = Settings(home=home, kafka_client=client, kafka_bootstrap_servers=servers)
     largest = [0]
-    threading.Thread(target=watch_children, args=[largest], daemon=True).start()
+    threading.Thread(target=watch_memory, args=[largest], daemon=True).start()
     began, used = time.perf_counter(), time.process_time()
     records = run(settings, topic)
     seconds, busy = time.perf_counter() - began, time.process_time() - used
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     busy += children.ru_utime + children.ru_stime
-    peak = own.ru_maxrss / 1024 + largest[0] / 1024**2
+    peak = largest[0] / 1024**2
     print(json.dumps({"records": records, "seconds": seconds, "cpu": busy, "peak": peak}))
 
 
-def watch_children(largest: list[int]) -> None:
-    """What the system tells of an ended child is its parent's size when it was forked: so it is looked at."""
+def watch_memory(largest: list[int]) -> None:
+    """Largest resident set so far, children included. The system's own figure begins with the parent's at the fork."""
     me = psutil.Process()
     while True:
         with suppress(psutil.Error):
-            largest[0] = max(largest[0], sum(child.memory_info().rss for child in me.children()))
-        time.sleep(0.2)
+            largest[0] = max(largest[0], sum(each.memory_info().rss for each in (me, *me.children())))
+        time.sleep(0.1)
 
 
 def measure(name: str, servers: str, topic: str, home: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from journey_core.contract import judge, records_of
+from journey_core.contract import Judged, judge, records_of
 from journey_core.lake import Lake, Partition
 from pipelines.build import build
 from pipelines.compact import compact
@@ -28,19 +28,29 @@ RECORDS = 10
 
 
 def trickle(settings: Settings, landings: int, first: int = 0) -> None:
+    """Commit so many landings. Their records are judged a thousand landings at a time: what counts here is the lake."""
     lake = Lake(settings.lake)
     snapshot = lake.snapshot()
     began = time.perf_counter()
-    for number in range(first, first + landings):
-        at = number * RECORDS
-        made = [event(f"e{at + n}", "2026-01-02 03:04", who={"customer_id": f"c{n}"}) for n in range(RECORDS)]
-        records = records_of([json.dumps(one).encode() for one in made], topic=PARTITION.topic)
-        offsets = pa.array(range(at, at + RECORDS), pa.int64())
-        batch = judge(records.set_column(records.schema.get_field_index("offset"), "offset", offsets))
-        lake.commit(batch, snapshot, {PARTITION: at}, {PARTITION: at + RECORDS}, {})
+    for number in range(landings):
+        if number % 1000 == 0:
+            judged = accept((first + number) * RECORDS, min(1000, landings - number) * RECORDS)
+        at = (first + number) * RECORDS
+        part = Judged(judged.accepted.slice(number % 1000 * RECORDS, RECORDS), judged.rejected)
+        lake.commit(part, snapshot, {PARTITION: at}, {PARTITION: at + RECORDS}, {})
         snapshot = lake.snapshot(snapshot)
         if number % 1000 == 999:
             print(f"{number + 1:,} landings, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def accept(first: int, count: int) -> Judged:
+    """Good records with the offsets from `first` on, in order."""
+    numbers = range(first, first + count)
+    made = [event(f"e{n}", "2026-01-02 03:04", who={"customer_id": f"c{n % RECORDS}"}) for n in numbers]
+    records = records_of([json.dumps(one).encode() for one in made], topic=PARTITION.topic)
+    offsets = pa.array(numbers, pa.int64())
+    judged = judge(records.set_column(records.schema.get_field_index("offset"), "offset", offsets))
+    return Judged(judged.accepted.sort_by("offset"), judged.rejected)
 
 
 def timed(step: str, settings: Settings, landings: int) -> float:

@@ -362,8 +362,8 @@ def _confluent(settings: Settings) -> Iterator[Client]:
                 "check.crcs": True,
                 # It tells how far a partition is read where nothing but holes is left.
                 "enable.partition.eof": True,
-                "fetch.message.max.bytes": 1024 * 1024,
-                "queued.max.messages.kbytes": 32 * 1024,
+                "fetch.message.max.bytes": 512 * 1024,
+                "queued.max.messages.kbytes": 8 * 1024,
                 "reconnect.backoff.max.ms": RECONNECT_MS,
                 "fetch.queue.backoff.ms": 10,  # its default of a second makes it stand still half of the time
             }
