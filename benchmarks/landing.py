@@ -119,7 +119,7 @@ def ceiling(settings: Settings, topic: str) -> int:
     with fetch.connect(settings) as client:
         found = client.describe(topic)
         left = sum(found.ends.values()) - sum(found.begins.values())
-        client.start(topic, found.begins, 0)
+        client.start(topic, found.begins, -1)
         total = 0
         while total < left:
             total += client.drain(fetch.AT_ONCE)

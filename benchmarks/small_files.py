@@ -1,7 +1,8 @@
 """What many tiny landings cost: `python -m benchmarks.small_files [--landings 20000]`.
 
-A producer that trickles, landed every few seconds: each landing commits ten records. Then, on what has come together,
-one more landing and one build are timed, in a fresh process each; then compaction; then the two again.
+A producer that trickles, landed every few seconds: each landing commits ten records, in a file of its own. So many
+commits would take hours: the files enter the table a thousand at a time. Then, on what has come together, one more
+landing and one build are timed, in a fresh process each; then compaction; then the two again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, Transaction
+from deltalake.transaction import AddAction
 
-from journey_core.contract import Judged, judge, records_of
+from journey_core.contract import EVENTS, Judged, judge, records_of
 from journey_core.lake import Lake, Partition
 from pipelines.build import build
 from pipelines.compact import compact
@@ -27,20 +31,32 @@ PARTITION = Partition("events.web.v1", 0)
 RECORDS = 10
 
 
-def trickle(settings: Settings, landings: int, first: int = 0) -> None:
-    """Commit so many landings. Their records are judged a thousand landings at a time: what counts here is the lake."""
+def land(settings: Settings, number: int) -> None:
+    """The landing of that number, alone."""
     lake = Lake(settings.lake)
-    snapshot = lake.snapshot()
-    began = time.perf_counter()
-    for number in range(landings):
-        if number % 1000 == 0:
-            judged = accept((first + number) * RECORDS, min(1000, landings - number) * RECORDS)
-        at = (first + number) * RECORDS
-        part = Judged(judged.accepted.slice(number % 1000 * RECORDS, RECORDS), judged.rejected)
-        lake.commit(part, snapshot, {PARTITION: at}, {PARTITION: at + RECORDS}, {})
-        snapshot = lake.snapshot(snapshot)
-        if number % 1000 == 999:
-            print(f"{number + 1:,} landings, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    at = number * RECORDS
+    lake.commit(accept(at, RECORDS), lake.snapshot(), {PARTITION: at}, {PARTITION: at + RECORDS}, {})
+
+
+def trickle(settings: Settings, landings: int) -> None:
+    """The files of so many landings, a thousand to a commit."""
+    table = Lake(settings.lake).snapshot().tables["events"]
+    for first in range(0, landings, 1000):
+        count = min(1000, landings - first)
+        rows = accept(first * RECORDS, count * RECORDS).accepted
+        added = []
+        for number in range(count):
+            name = f"part-{first + number:05}.parquet"
+            file = settings.lake / "events" / name
+            pq.write_table(rows.slice(number * RECORDS, RECORDS), file, compression="zstd")
+            added.append(AddAction(name, file.stat().st_size, {}, 0, True, json.dumps({"numRecords": RECORDS})))
+        offset = Transaction(str(PARTITION), (first + count) * RECORDS)
+        table.create_write_transaction(
+            added, "append", EVENTS, commit_properties=CommitProperties(app_transactions=[offset])
+        )
+        table = Lake(settings.lake).snapshot().tables["events"]
+        print(f"{first + count:,} files", file=sys.stderr, flush=True)
+    table.create_checkpoint()
 
 
 def accept(first: int, count: int) -> Judged:
@@ -62,7 +78,7 @@ def timed(step: str, settings: Settings, landings: int) -> float:
 def run_step(step: str, home: Path, landings: int) -> None:
     settings = Settings(home=home)
     began = time.perf_counter()
-    trickle(settings, 1, landings) if step == "landing" else build(settings, full=True)
+    land(settings, landings) if step == "landing" else build(settings, full=True)
     print(time.perf_counter() - began)
 
 
@@ -77,9 +93,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="journey-bench-") as folder:
         settings = Settings(home=Path(folder))
-        began = time.perf_counter()
         trickle(settings, asked.landings)
-        print(f"{asked.landings:,} landings of {RECORDS} records: {time.perf_counter() - began:.0f} s in one process")
         for number, state in enumerate(("before compaction", "after compaction")):
             landing = timed("landing", settings, asked.landings + number)
             building = timed("build", settings, 0)

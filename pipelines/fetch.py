@@ -6,13 +6,14 @@ Neither knows the lake: what to fetch, and what follows from it, is `land.py`'s.
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
 import time
 from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 from uuid import UUID
@@ -297,15 +298,26 @@ class _Apart:
     """A `reader` that runs: it decodes the next records while these are judged and committed."""
 
     def __init__(self, configuration: dict[str, Any], topic: str, offsets: Mapping[int, int]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {reader.__name__} import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._asked, self._answers = (cast(IO[bytes], pipe) for pipe in (self._process.stdin, self._process.stdout))
-        pickle.dump((configuration, topic, dict(offsets)), self._asked)
-        self._asked.flush()
         self._left: Polled | None = None
+        answers, theirs = os.pipe()
+        self._answers = os.fdopen(answers, "rb")
+        try:
+            self._process = subprocess.Popen(
+                # It finds what this process finds, and nothing in the working directory.
+                [sys.executable, "-P", "-c", f"from {reader.__name__} import main; main()", str(theirs)],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs],
+                process_group=0,  # Ctrl-C is this process's
+            )
+        except OSError as error:
+            self._answers.close()
+            raise _ended(error) from error
+        finally:
+            os.close(theirs)
+        with suppress(BrokenPipeError), cast(IO[bytes], self._process.stdin) as asked:  # its end is seen by `poll`
+            pickle.dump((os.getpid(), configuration, topic, dict(offsets)), asked)
 
     def poll(self, most: int) -> Polled:
         polled = self._left or self._next()
@@ -321,18 +333,26 @@ class _Apart:
     def _next(self) -> Polled:
         try:
             answer = pickle.load(self._answers)  # noqa: S301 - from the process that this one has started
-        except (EOFError, pickle.UnpicklingError) as error:
-            code = self._process.wait()
-            raise BrokerError(
-                f"the process that reads Kafka has ended ({code}). Land again; nothing is lost"
-            ) from error
+        except Exception as error:
+            self.close()
+            raise _ended(f"exit code {self._process.returncode}") from error
         if isinstance(answer, KafkaError):
             raise answer
+        if isinstance(answer, str):
+            raise _ended(answer)
         return _polled(answer)
 
     def close(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._answers.close()
+
+
+def _ended(why: object) -> BrokerError:
+    return BrokerError(
+        f"the process that reads Kafka has ended ({why}); nothing is lost. Land again; if it stays so, do without that "
+        "process: JOURNEY_LAND_APART_FROM=1000000000"
+    )
 
 
 def _mark(text: str) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import signal
 import sys
 import threading
+import time
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -86,28 +86,30 @@ def poll(consumer: KafkaConsumer, most: int) -> Packed:
 
 
 def main() -> None:
-    """Poll for ever, a `Packed` after the other, until nobody listens; an error of Kafka's is the last answer.
+    """Poll for ever, a `Packed` after the other, as long as the process lives that has started this one.
 
-    Standard input holds one pickle (the consumer's configuration, a topic, its offsets), and stays open as long as
-    somebody listens; the answers are pickles, too.
+    Standard input holds one pickle: that process's id, the consumer's configuration, a topic, its offsets. The answers
+    are pickles, too, and go to the file descriptor that is named by the first argument: anybody may write to standard
+    output. The last answer may be an error of Kafka's, or a text that tells of another one.
     """
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    parent, configuration, topic, offsets = pickle.load(sys.stdin.buffer)  # noqa: S301 - from that process
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     gc.set_threshold(100_000)  # records hold no cycles: to look for them costs a twentieth
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever listens is told, and ends this process
-    configuration, topic, offsets = pickle.load(asked)  # noqa: S301 - from the process that has started this one
-    threading.Thread(target=_end_with, args=[asked], daemon=True).start()
-    try:
-        consumer = KafkaConsumer(**configuration)
-        assign(consumer, topic, offsets)
-        fits = AT_FIRST
-        while True:
-            packed = poll(consumer, fits)
-            if packed.offset:
-                average = len(packed.value.joined) // len(packed.offset) + 1
-                fits = min(max(1, AT_ONCE_BYTES // average), AT_ONCE)
-            _answer(answers, packed)
-    except KafkaError as error:
-        _answer(answers, error)
+    with os.fdopen(int(sys.argv[1]), "wb") as answers:
+        try:
+            consumer = KafkaConsumer(**configuration)
+            assign(consumer, topic, offsets)
+            fits = AT_FIRST
+            while True:
+                packed = poll(consumer, fits)
+                if packed.offset:
+                    average = len(packed.value.joined) // len(packed.offset) + 1
+                    fits = min(max(1, AT_ONCE_BYTES // average), AT_ONCE)
+                _answer(answers, packed)
+        except KafkaError as error:
+            _answer(answers, error)
+        except Exception as error:
+            _answer(answers, f"{type(error).__name__}: {error}")
 
 
 def _answer(answers: BinaryIO, answer: Any) -> None:
@@ -115,7 +117,8 @@ def _answer(answers: BinaryIO, answer: Any) -> None:
     answers.flush()
 
 
-def _end_with(asked: BinaryIO) -> None:
+def _end_with(parent: int) -> None:
     """Whoever has started this process may be killed: then it has to end, too."""
-    asked.read()
+    while os.getppid() == parent:
+        time.sleep(0.5)
     os._exit(0)
