@@ -42,7 +42,7 @@ test: $(READY) ## Run every test, the real broker and the real Airflow included
 test-faults: $(READY) ## Kill, stop, starve and poison the lander at full size, both clients; about an hour
 	@$(BIN)/pytest tests/faults --full --durations=8
 
-test-laws: $(READY) ## The laws on random worlds at full size: ten thousand steps of building; about an hour
+test-laws: $(READY) ## The laws on random worlds at full size: ten thousand steps of building; an hour or two
 	@$(BIN)/pytest tests/properties --full --durations=8
 
 bench-build: $(READY) ## Lake to journeys, full and incremental, at several sizes
