@@ -34,7 +34,6 @@ _MOST_BYTES_OF_FREE_JSON = 4000
 def opened(records: str) -> str:
     """SQL: the rows of `records` with the `leaves` of their `text`, the `parts` within, and typed values.
 
-
     What is no JSON has no leaves. `try` takes 2,048 texts one by one where one of them is none: the usual ones, cut
     short or no JSON at all, are seen for nothing.
     """

@@ -49,14 +49,12 @@ class Packed(NamedTuple):
 
 def pack(strings: Sequence[bytes | None]) -> Bytes:
     """Strings, end to end."""
-    missing = None
     try:
         joined = b"".join(strings)  # type: ignore[arg-type]  # None is what the next lines are for
     except TypeError:
-        missing = bytes(string is None for string in strings)
-        strings = [string or b"" for string in strings]
-        joined = b"".join(strings)  # type: ignore[arg-type]
-    return Bytes(array("i", accumulate(map(len, strings), initial=0)), joined, missing)  # type: ignore[arg-type]
+        present = pack([string or b"" for string in strings])
+        return present._replace(missing=bytes(string is None for string in strings))
+    return Bytes(array("i", accumulate(map(len, strings), initial=0)), joined, None)  # type: ignore[arg-type]
 
 
 def assign(consumer: KafkaConsumer, topic: str, offsets: Mapping[int, int]) -> None:

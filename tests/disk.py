@@ -16,11 +16,10 @@ JOURNEY = str(Path(sys.executable).with_name("journey"))
 _SCRIPT = """
 home=$1 size=$2 kept=$3; shift 3
 mkdir -p "$home" "$kept" && mount -t tmpfs -o size="$size" disk "$home" || exit 77
-if [ -d "$kept/home" ]; then cp -a "$kept/home/." "$home"; fi
 "$@" >"$kept/full" 2>&1; echo $? >"$kept/full.code"
 mount -o remount,size=2g "$home"
 "$@" >"$kept/after" 2>&1; echo $? >"$kept/after.code"
-rm -rf "$kept/home" && cp -a "$home" "$kept/home"
+cp -a "$home" "$kept/home"
 """
 
 
@@ -38,7 +37,7 @@ class OnDisk:
 def on_small_disk(size: int, kept: Path, environment: Mapping[str, str], *arguments: str) -> OnDisk:
     """Run `journey *arguments` with JOURNEY_HOME on a disk of `size` bytes, then again with room.
 
-    What lies in `kept/home` is there before; what is on the disk at the end lies there afterwards.
+    What is on the disk at the end lies in `kept/home` afterwards.
     """
     unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _SCRIPT, "sh"]
     done = subprocess.run(

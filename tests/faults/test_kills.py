@@ -126,8 +126,10 @@ def test_a_real_disk_without_room_is_said_and_loses_nothing(on_kafka, landed_top
         found = on_small_disk(
             (pages + 1) * 4096,
             kept,
-            dict(os.environ) | environment(fresh(on_kafka, "disk")),
-            *("land", "--topic", landed_topic),
+            os.environ | environment(fresh(on_kafka, "disk")),
+            "land",
+            "--topic",
+            landed_topic,
         )
         assert (found.full_code, "cannot be written" in found.full) in {(2, True), (0, False)}, found.full
         assert "Traceback" not in found.full

@@ -18,7 +18,7 @@ from tests.conftest import event
 
 
 @pytest.fixture
-def waiting(on_kafka, topic, monkeypatch):
+def waiting(on_kafka, topic):
     """500 records, and settings under which they are read apart."""
     made = [json.dumps(event(f"e{number}", "2026-01-02 03:04")).encode() for number in range(500)]
     send([Record(topic, b"k", value) for value in made], on_kafka)
