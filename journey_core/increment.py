@@ -24,7 +24,7 @@ from journey_core.models import Model
 _RECORD = 'topic, generation, partition, "offset", event_id, payload_hash'
 # Which column names the unit, where a model has several of them.
 _KEYS = {
-    "per_event": ("event_id",),
+    "per_event": ("event_key",),
     "per_identifier": ("identifier_key", "from_key"),
     "per_customer": ("customer_id",),
 }
@@ -73,7 +73,8 @@ class Slice:
         else:
             lake = f"select {_RECORD} from {self._sources['events']}"
             changed = _in_one_only("event_id", lake, landed)
-        self._scopes["per_event"] = self._table("scope.records", f"select distinct event_id from ({changed})")
+        keys = f"select distinct md5_number(event_id) as event_key from ({changed})"
+        self._scopes["per_event"] = self._table("scope.records", keys)
 
     def identifiers(self) -> str | None:
         """The table of the keys of all identifiers whose customer may have changed; None where all may."""
@@ -138,20 +139,20 @@ class Slice:
         events = "staging.events"
         before, after = f"(from {self._main(owners)})", self.current(owners)
         as_of = f"(select as_of from {self._main('staging.observation')})"
-        known = f"select event_id from {self._main(events)} where event_id in (from slice.scope.moved_events)"
-        left = f"select event_id from {_out(events)} where event_id in (from slice.scope.moved_events)"
-        hands = "where event_id in (from slice.scope.moved_events)"
+        known = f"select event_key from {self._main(events)} where event_key in (from slice.scope.moved_events)"
+        left = f"select event_key from {_out(events)} where event_key in (from slice.scope.moved_events)"
+        hands = "where event_key in (from slice.scope.moved_events)"
         causes = f"""
             select customer_id, 1 as place, 'removal' as cause from {before} {hands}
-            and event_id in ({known}) and event_id in (from slice.scope.changed_events) and event_id not in ({left})
+            and event_key in ({known}) and event_key in (from slice.scope.changed_events) and event_key not in ({left})
             union all
             select customer_id, 2, 'identity' from (from {before} union all from {after}) {hands}
-            and event_id in ({known})
+            and event_key in ({known})
             union all
             select owned.customer_id, case when events.occurred_at <= {as_of} then 3 else 4 end,
                 case when events.occurred_at <= {as_of} then 'late' else 'new' end
-            from {after} as owned inner join {_out(events)} as events on owned.event_id = events.event_id
-            where events.event_id not in ({known})
+            from {after} as owned inner join {_out(events)} as events on owned.event_key = events.event_key
+            where events.event_key not in ({known})
             union all
             select customer_id, 5, 'time' from slice.scope.waiting
         """
@@ -175,13 +176,13 @@ class Slice:
         scope = self._scopes.get(model.unit)
         if model.unit == "per_customer" and self._unit(upstream) == "per_customer":
             return f"from {_out(upstream)}"
-        if model.unit == "per_customer" and "event_id" in columns:
-            return f"from {rows} where event_id in (from slice.scope.customer_events)"
-        if model.unit == "per_event" and "event_id" in columns:
-            return f"from {rows} where event_id in (from {scope})"
+        if model.unit == "per_customer" and "event_key" in columns:
+            return f"from {rows} where event_key in (from slice.scope.customer_events)"
+        if model.unit == "per_event" and "event_key" in columns:
+            return f"from {rows} where event_key in (from {scope})"
         if model.unit == "per_identifier":
-            if "event_id" in columns:
-                return f"from {rows} where event_id in (from slice.scope.mentions)"
+            if "event_key" in columns:
+                return f"from {rows} where event_key in (from slice.scope.mentions)"
             if self._unit(upstream) == "per_identifier" and len(model.grain) == 1:
                 return f"from {rows} where {self._key(upstream)} in (from {scope})"
         return f"from {rows}"
@@ -191,12 +192,12 @@ class Slice:
             return f"from {self._sources['events']}"
         scope = self._scopes["per_event"]
         if self._news is not None:
-            known = f"select event_id from {self._main('staging.landed_records')} where event_id in (from {scope})"
+            known = f"select event_key from {self._main('staging.landed_records')} where event_key in (from {scope})"
             ((is_known,),) = self.connection.execute(f"select exists ({known})").fetchall()
             if not is_known:
                 return f"from {self._news}"
         # Copies of an event that has landed before: that one counts again.
-        return f"from {self._sources['events']} where event_id in (from {scope})"
+        return f"from {self._sources['events']} where md5_number(event_id) in (from {scope})"
 
     def _main(self, name: str) -> str:
         return f'"{self._warehouse}".{name}'
@@ -218,7 +219,7 @@ class Slice:
         self._scopes[unit] = self._table(f"scope.{name}", f"{before}{more}")
         if unit == "per_identifier":
             self.connection.execute(
-                "create or replace table slice.scope.mentions as select distinct event_id from "
+                "create or replace table slice.scope.mentions as select distinct event_key from "
                 f"{self.current('staging.event_identifiers')} where identifier_key in (from {self._scopes[unit]})"
             )
 
@@ -241,9 +242,9 @@ def _out(name: str) -> str:
 
 def _named_identifiers(made: Slice) -> None:
     """Events → the identifiers that they name, or named before."""
-    made._table("scope.changed_events", made._differing("staging.events", "event_id", without="copies"))
+    made._table("scope.changed_events", made._differing("staging.events", "event_key", without="copies"))
     name = "staging.event_identifiers"
-    changed = "where event_id in (from slice.scope.changed_events)"
+    changed = "where event_key in (from slice.scope.changed_events)"
     made._grow(
         "per_identifier",
         "named_identifiers",
@@ -258,7 +259,7 @@ def _voided_events(made: Slice) -> None:
     made._grow(
         "per_event",
         "voided_events",
-        f"select event_id from {made.current('staging.event_identifiers')}"
+        f"select event_key from {made.current('staging.event_identifiers')}"
         " where identifier_key in (from slice.scope.voided)",
     )
 
@@ -267,8 +268,8 @@ def _companions(made: Slice, keys: str) -> str:
     """SQL: the identifiers that are seen in one event with any of `keys`."""
     identifiers = made.current("staging.event_identifiers")
     return (
-        f"select distinct identifier_key from {identifiers} where event_id in"
-        f" (select event_id from {identifiers} where identifier_key in ({keys}))"
+        f"select distinct identifier_key from {identifiers} where event_key in"
+        f" (select event_key from {identifiers} where identifier_key in ({keys}))"
     )
 
 
@@ -310,7 +311,7 @@ def _shared_devices(made: Slice) -> None:
         f"select identifier_key from {made.current('intermediate.identifiers')} where refusal in {shared}"
         f" and identifier_key in ({_companions(made, 'from ' + made._scopes['per_identifier'])})",
     )
-    made._grow("per_event", "owned_events", "select event_id from slice.scope.mentions")
+    made._grow("per_event", "owned_events", "select event_key from slice.scope.mentions")
 
 
 #: Tables with an instant after which time alone changes their customer's rows.
@@ -324,14 +325,14 @@ _WAITING = {
 def _customers(made: Slice) -> None:
     """Events that changed, or changed hands: both sides. And whose rows change because time has passed."""
     owners = "intermediate.event_owners"
-    moved = "where event_id in (from slice.scope.moved_events)"
+    moved = "where event_key in (from slice.scope.moved_events)"
     before, after = (f"select customer_id from {table} {moved}" for table in (made._main(owners), _out(owners)))
-    changed = made._differing(owners, "event_id", without="evidence, identifier_key")
+    changed = made._differing(owners, "event_key", without="evidence, identifier_key")
     # Whose device has come to be shared has changed no hands, and yet may have another reason for leaving.
-    judged = f"select customer_id from {_out(owners)} where event_id in ({made._differing(owners, 'event_id')})"
+    judged = f"select customer_id from {_out(owners)} where event_key in ({made._differing(owners, 'event_key')})"
     made._table(
         "scope.moved_events",
-        f"select event_id from (from slice.scope.changed_events union {changed})",
+        f"select event_key from (from slice.scope.changed_events union {changed})",
     )
     observation = "staging.observation"
     passed = f"""
@@ -355,7 +356,7 @@ def _customers(made: Slice) -> None:
     )
     made._table(
         "scope.customer_events",
-        f"select event_id from {made.current(owners)} where customer_id in (from slice.scope.customers)",
+        f"select event_key from {made.current(owners)} where customer_id in (from slice.scope.customers)",
     )
 
 

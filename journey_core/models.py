@@ -67,8 +67,10 @@ class Model:
 
     @property
     def unit(self) -> Unit:
-        """What its rows are a function of. A taxonomy's predicate looks at one customer's events."""
-        return "per_customer" if self.contract is None else self.contract.materialize
+        """What its rows are a function of. A predicate looks at one event, or also at what its customer had done."""
+        if self.contract is not None:
+            return self.contract.materialize
+        return "per_event" if self.upstreams == {"staging.events"} else "per_customer"
 
     @property
     def grain(self) -> list[str]:

@@ -79,11 +79,12 @@ def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> N
         f"create or replace table taxonomy.namespaces as from (values {strengths}) as known(namespace, class, strength)"
     )
     connection.execute(
-        f"create or replace view staging.events as select place as event_id, * exclude (place) from {rows}"
+        "create or replace view staging.events as"
+        f" select place as event_key, place as event_id, * exclude (place) from {rows}"
     )
     connection.execute(
         f"create or replace temp table {name} as"
-        f" select event_id as place, role, namespace, identifier, strength from ({model.sql})"
+        f" select event_key as place, role, namespace, identifier, strength from ({model.sql})"
     )
 
 

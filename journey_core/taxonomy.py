@@ -27,7 +27,7 @@ _AT_ONCE, _MICROSECOND = timedelta(0), timedelta(microseconds=1)
 
 TAXONOMIES = SCHEMAS / "taxonomies"
 
-#: What a predicate over one event may name: column → DuckDB type. The columns of `intermediate.identified_events`.
+#: What a predicate over one event may name: column → DuckDB type. The columns of `staging.events`.
 EVENT_COLUMNS: dict[str, str] = {
     "event_type": "varchar", "channel": "varchar", "initiator": "varchar", "occurred_at": "timestamptz",
     "page_url": "varchar", "page_path": "varchar", "page_referrer": "varchar", "screen": "varchar",
@@ -45,6 +45,14 @@ TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "days_since_goal": "double",
     "days_since_delivery": "double",
 }
+# What every match says of its touchpoint: all that funnels and reasons need to know of it.
+_PLACE = "event_key, event_id, customer_id, event_order, occurred_at, sequence, initiator"
+_TOUCHPOINTS = (
+    "select history.event_key, history.event_id, history.customer_id, history.event_order, history.sequence, "
+    + ", ".join(f"{'events' if name in EVENT_COLUMNS else 'history'}.{name}" for name in TOUCHPOINT_COLUMNS)
+    + " from staging.events as events"
+    " inner join intermediate.touchpoint_history as history on events.event_key = history.event_key"
+)
 
 
 def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
@@ -328,16 +336,11 @@ class Taxonomy(Document):
             for name, value in self._segment_values().items()
         ]
         return {
-            "goal_events": (
-                f"select event_id, customer_id from intermediate.identified_events where try({self.journeys.goal})"
-            ),
-            "touchpoint_stages": (
-                f"select event_id, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage"
-                " from intermediate.touchpoint_history"
-            ),
-            "experience_signals": (
-                f"select event_id, customer_id, coalesce(try({self.experience.guidance}), false) as is_guidance,"
-                f" coalesce(try({self.experience.desire}), false) as is_desire from intermediate.touchpoint_history"
+            "goal_events": f"select event_key from staging.events where try({self.journeys.goal})",
+            "touchpoint_labels": (
+                f"select event_key, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage,"
+                f" coalesce(try({self.experience.guidance}), false) as is_guidance,"
+                f" coalesce(try({self.experience.desire}), false) as is_desire from ({_TOUCHPOINTS}) as touchpoints"
             ),
             "step_matches": _unnested(
                 steps,
@@ -349,7 +352,10 @@ class Taxonomy(Document):
             ),
             "signal_matches": _unnested(signals, "varchar", "match as signal"),
             "segment_values": _unnested(
-                segments, "segment_by varchar, segment varchar", "match.segment_by, match.segment"
+                segments,
+                "segment_by varchar, segment varchar",
+                "match.segment_by, match.segment",
+                "where event_id in (select unnest(event_ids) from marts.funnel_attempts)",
             ),
         }
 
@@ -625,11 +631,11 @@ def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iter
             yield (*where, index), f"the {noun} `{name}` stands here twice; names differ"
 
 
-def _unnested(items: list[str], columns: str, selected: str) -> str:
+def _unnested(items: list[str], columns: str, selected: str, where: str = "") -> str:
     """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
     kind = f"struct({columns})" if " " in columns else columns
     matches = f"unnest([{', '.join(items)}]::{kind}[])"
     return (
-        f"with matched as (select event_id, customer_id, {matches} as match from intermediate.touchpoint_history)\n"
-        f"select event_id, customer_id, {selected} from matched where match is not null"
+        f"with matched as (select {_PLACE}, {matches} as match from ({_TOUCHPOINTS}) as touchpoints {where})\n"
+        f"select {_PLACE}, {selected} from matched where match is not null"
     )

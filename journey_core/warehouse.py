@@ -242,7 +242,7 @@ class Warehouse:
                 where namespace = $2 and identifier = $3
                 union
                 select namespace, identifier, identifier_key from intermediate.identity_evidence
-                where is_void and event_id in (select event_id from intermediate.event_owners where customer_id = $1)
+                where is_void and event_key in (select event_key from intermediate.event_owners where customer_id = $1)
                 and identifier_key not in (select identifier_key from intermediate.identifiers)
             """
             connection.execute(sql, [customer, *asked])
@@ -258,13 +258,16 @@ class Warehouse:
                 select $1 where $1 is not null
             """
             events = """
-                select event_id from intermediate.event_owners where customer_id = $1
-                union
-                select event_id from staging.event_identifiers inner join theirs using (identifier_key)
-                where role = 'removed'
-                union
-                select event_id from intermediate.identity_evidence inner join theirs using (identifier_key)
-                where is_void and is_named and class <> 'device'
+                with keys as (
+                    select event_key from intermediate.event_owners where customer_id = $1
+                    union
+                    select event_key from staging.event_identifiers inner join theirs using (identifier_key)
+                    where role = 'removed'
+                    union
+                    select event_key from intermediate.identity_evidence inner join theirs using (identifier_key)
+                    where is_void and is_named and class <> 'device'
+                )
+                select event_id from staging.events where event_key in (from keys)
             """
             return Person(
                 frozenset(name for (name,) in connection.execute(names, [customer]).fetchall()),

@@ -55,7 +55,11 @@ class Reference:
     """Every attempt of one customer, by trying every chain."""
 
     def __init__(self, touches: Sequence[Touch], funnel: Funnel, steps: Sequence[str], as_of: datetime) -> None:
-        self.touches = [touch for touch in touches if touch.at <= as_of]
+        # The one order of a customer's events (law L3): among equals the first of them counts.
+        ordered = sorted(
+            touches, key=lambda touch: (touch.at, touch.sequence is None, touch.sequence or 0, touch.event_id)
+        )
+        self.touches = [touch for touch in ordered if touch.at <= as_of]
         self.funnel = funnel
         self.kinds = steps
         self.as_of = as_of

@@ -1,5 +1,5 @@
 -- What happened on each shared device, and whose it was by the logins around it.
--- Grain: (identifier_key, event_id).
+-- Grain: (identifier_key, event_key).
 
 with
 
@@ -19,7 +19,7 @@ on_shared_devices as (
     select
         shared_devices.identifier_key,
         shared_devices.device_customer_id,
-        evidence.event_id,
+        evidence.event_key,
         evidence.place,
         evidence.is_named
     from evidence
@@ -30,7 +30,7 @@ on_shared_devices as (
 -- Who was logged in: a strong id, or a contact of a known customer. A removed one leaves that somebody was, not who.
 logins as (
     select
-        evidence.event_id,
+        evidence.event_key,
         arg_min(
             case when not evidence.is_void and customers.is_known then customers.customer_id end,
             (evidence.strength, evidence.namespace, evidence.identifier)
@@ -38,8 +38,8 @@ logins as (
         bool_or(evidence.is_void) as has_removed
     from evidence
     left join customers on evidence.identifier_key = customers.identifier_key
-    where evidence.class <> 'device' and evidence.event_id in (select event_id from on_shared_devices)
-    group by evidence.event_id
+    where evidence.class <> 'device' and evidence.event_key in (select event_key from on_shared_devices)
+    group by evidence.event_key
 ),
 
 authenticated as (
@@ -49,7 +49,7 @@ authenticated as (
             logins.login, case when logins.has_removed then on_shared_devices.device_customer_id end
         ) as login
     from on_shared_devices
-    left join logins on on_shared_devices.event_id = logins.event_id
+    left join logins on on_shared_devices.event_key = logins.event_key
 ),
 
 known as (
@@ -71,7 +71,7 @@ known as (
 owned as (
     select
         known.identifier_key,
-        known.event_id,
+        known.event_key,
         known.place,
         coalesce(
             case settings.shared_devices

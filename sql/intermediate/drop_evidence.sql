@@ -13,8 +13,6 @@ step_matches as (select * from taxonomy.step_matches),
 
 signal_events as (select * from intermediate.signal_events),
 
-session_events as (select * from intermediate.session_events),
-
 history as (select * from intermediate.touchpoint_history),
 
 owners as (select * from intermediate.event_owners),
@@ -39,8 +37,6 @@ shown as (
         and signal_events.occurred_at <= exits.exit_at
     inner join signals on signal_events.signal = signals.signal
     inner join history as last_touchpoint on exits.last_event_id = last_touchpoint.event_id
-    inner join history as signalling on signal_events.event_id = signalling.event_id
-    left join session_events on signal_events.event_id = session_events.event_id
     left join step_matches
         on signal_events.funnel = step_matches.funnel
         and signal_events.step_order = step_matches.step_order
@@ -49,11 +45,11 @@ shown as (
         case signals.evidence
             when 'pattern'
                 then
-                    session_events.session_id = exits.session_id
+                    signal_events.session_id = exits.session_id
                     and signal_events.funnel = exits.funnel
-                    and step_matches.event_id is not null
+                    and step_matches.event_key is not null
             when 'last' then signal_events.event_id = exits.exit_event_id
-            else signalling.event_order > last_touchpoint.event_order
+            else signal_events.event_order > last_touchpoint.event_order
         end
     group by exits.funnel, exits.customer_id, exits.attempt, signals.reason, signal_events.signal, signal_events.detail
 ),
@@ -75,7 +71,8 @@ handed_off as (
             else [exits.exit_event_id, exits.next_event_ids[1]]
         end as event_ids
     from exits
-    inner join owners on exits.exit_event_id = owners.event_id
+    inner join history on exits.exit_event_id = history.event_id
+    inner join owners on history.event_key = owners.event_key
     where
         owners.evidence like 'shared_device%'
         or exits.customer_id like 'anonymous:%'
@@ -86,15 +83,13 @@ handed_off as (
         )
 ),
 
-competing as (
+entered as (
     select
         exits.funnel,
         exits.customer_id,
         exits.attempt,
-        'competing_path' as reason,
-        'other_funnel' as signal,
-        others.funnel as detail,
-        [arg_min(others.entry_event_id, (others.entered_at, others.entry_event_id))] as event_ids
+        others.funnel as other_funnel,
+        min(others.entry_order) as entry_order
     from exits
     inner join attempts as own
         on exits.funnel = own.funnel
@@ -106,6 +101,21 @@ competing as (
         and exits.last_step_at < others.entered_at
         and own.ended_at >= others.entered_at
     group by exits.funnel, exits.customer_id, exits.attempt, others.funnel
+),
+
+competing as (
+    select
+        entered.funnel,
+        entered.customer_id,
+        entered.attempt,
+        'competing_path' as reason,
+        'other_funnel' as signal,
+        entered.other_funnel as detail,
+        [history.event_id] as event_ids
+    from entered
+    inner join history
+        on entered.customer_id = history.customer_id
+        and entered.entry_order = history.event_order
 ),
 
 silent as (

@@ -1,5 +1,5 @@
 -- Whose each event is: its strongest identifier's customer; on a shared device, by the policy.
--- Grain: (event_id).
+-- Grain: (event_key).
 
 with
 
@@ -13,20 +13,24 @@ settings as (select * from taxonomy.identity),
 
 strongest as (
     select
-        event_id,
-        arg_min(identifier_key, (strength, namespace, identifier)) as identifier_key
+        event_key,
+        arg_min(identifier_key, (strength, namespace, identifier)) filter (where not is_void) as identifier_key,
+        -- Where it came from, also where that identifier tells nothing any more about who it was.
+        arg_min(namespace || ':' || identifier, (strength, namespace)) filter (where class = 'device')
+            as source_device
     from evidence
-    where is_named and not is_void
-    group by event_id
+    where is_named
+    group by event_key
 ),
 
 owners as (
     select
-        strongest.event_id,
+        strongest.event_key,
         strongest.identifier_key,
         coalesce(device_history.customer_id, customers.customer_id) as customer_id,
+        strongest.source_device,
         case
-            when device_history.event_id is null then 'strongest_identifier'
+            when device_history.event_key is null then 'strongest_identifier'
             when settings.shared_devices = 'none' then 'shared_device'
             else 'shared_device_' || settings.shared_devices
         end as evidence
@@ -34,7 +38,7 @@ owners as (
     inner join customers on strongest.identifier_key = customers.identifier_key
     left join device_history
         on strongest.identifier_key = device_history.identifier_key
-        and strongest.event_id = device_history.event_id
+        and strongest.event_key = device_history.event_key
     cross join settings
 )
 

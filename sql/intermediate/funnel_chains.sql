@@ -1,5 +1,5 @@
 -- Every way up a funnel that can matter: from each entry, the chains that some longer or better chain may need.
--- Grain: (funnel, customer_id, entry_event_id, event_ids).
+-- Grain: (funnel, customer_id, entry_order, event_orders).
 
 with recursive
 
@@ -73,14 +73,14 @@ entries as (
         and (matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
 ),
 
--- One round per step. `step_times` and `event_ids` stand in the order of preference: the required steps first, then the
--- optional ones; a step that is not taken has `infinity` and ''. `recent` are the events that a later one could meet at
--- one instant, where it matters: because they could take another step too, or say their place by `sequence`.
+-- One round per step. An event is told by its place in its customer's order. `step_times` and `event_orders` stand in the
+-- order of preference: the required steps first, then the optional ones; a step that is not taken has `infinity` and 0.
+-- `recent` are the events that a later one could meet at one instant, where it matters: because they could take another step too, or say their place by `sequence`.
 chains as (
     select
         funnel,
         customer_id,
-        event_id as entry_event_id,
+        event_order as entry_order,
         occurred_at as entered_at,
         held,
         step_order as last_step,
@@ -90,14 +90,14 @@ chains as (
         list_transform(
             range(1, steps + 1), lambda place: case when place = slot then occurred_at else 'infinity'::timestamptz end
         ) as step_times,
-        list_transform(range(1, steps + 1), lambda place: case when place = slot then event_id else '' end)
-            as event_ids,
+        list_transform(range(1, steps + 1), lambda place: case when place = slot then event_order else 0 end)
+            as event_orders,
         case
             when is_versatile or sequence is not null
                 then [struct_pack(
                     occurred_at := occurred_at,
                     sequence := sequence,
-                    event_id := case when is_versatile then event_id end
+                    event_order := case when is_versatile then event_order end
                 )]
             else []
         end as recent,
@@ -116,19 +116,19 @@ chains as (
         select
             *,
             row_number() over (
-                partition by funnel, customer_id, entry_event_id, case when not is_greedy then taken end, recent, state
-                order by case when is_greedy then last_at end, preference, event_ids, last_at, last_step
+                partition by funnel, customer_id, entry_order, case when not is_greedy then taken end, recent, state
+                order by case when is_greedy then last_at end, preference, event_orders, last_at, last_step
             ) as chain_rank,
             min(last_at) over (
-                partition by funnel, customer_id, entry_event_id, taken
+                partition by funnel, customer_id, entry_order, taken
             ) as earliest_at
         from (
             select
-                extended.* exclude (is_free, matching, required_steps, last_event_id),
+                extended.* exclude (is_free, matching, required_steps, last_order),
                 case
                     when extended.is_free then null
                     else struct_pack(
-                        last_event_id := extended.last_event_id,
+                        last_order := extended.last_order,
                         newest_at := extended.newest_at,
                         own_times := case when extended.matching = 'strict' then extended.own_times end
                     )
@@ -145,7 +145,7 @@ chains as (
                 select
                     chains.funnel,
                     chains.customer_id,
-                    chains.entry_event_id,
+                    chains.entry_order,
                     chains.entered_at,
                     chains.held,
                     matches.step_order as last_step,
@@ -157,9 +157,9 @@ chains as (
                         lambda taken_at, place: case when place = successors.slot then matches.occurred_at else taken_at end
                     ) as step_times,
                     list_transform(
-                        chains.event_ids,
-                        lambda event_id, place: case when place = successors.slot then matches.event_id else event_id end
-                    ) as event_ids,
+                        chains.event_orders,
+                        lambda event_order, place: case when place = successors.slot then matches.event_order else event_order end
+                    ) as event_orders,
                     list_sort(list_filter(
                         case
                             when matches.is_versatile or (matches.sequence is not null and not successors.is_free)
@@ -168,7 +168,7 @@ chains as (
                                     struct_pack(
                                         occurred_at := matches.occurred_at,
                                         sequence := case when not successors.is_free then matches.sequence end,
-                                        event_id := case when matches.is_versatile then matches.event_id end
+                                        event_order := case when matches.is_versatile then matches.event_order end
                                     )
                                 )
                             else chains.recent
@@ -195,7 +195,7 @@ chains as (
                     successors.is_free,
                     successors.is_free and not matches.has_versatile as is_greedy,
                     successors.is_patient,
-                    matches.event_id as last_event_id
+                    matches.event_order as last_order
                 from chains
                 inner join successors
                     on chains.funnel = successors.funnel
@@ -222,7 +222,7 @@ chains as (
                         or matches.previous_at
                         < greatest(chains.newest_at, chains.last_at + coalesce(successors.not_before, interval 0 second))
                     )
-                    and not list_contains(chains.event_ids, matches.event_id)
+                    and not list_contains(chains.event_orders, matches.event_order)
                     -- Time that does not tell the order leaves it to `sequence`, where both have one.
                     and len(list_filter(
                         chains.recent,

@@ -1,5 +1,5 @@
 -- What becomes of each entry: its best chain, what excluded it, and until when a later event could still convert it.
--- Grain: (funnel, customer_id, entry_event_id).
+-- Grain: (funnel, customer_id, entry_order).
 
 with
 
@@ -31,8 +31,8 @@ breaks as (
     select
         chains.funnel,
         chains.customer_id,
-        chains.entry_event_id,
-        chains.event_ids,
+        chains.entry_order,
+        chains.event_orders,
         min(history.occurred_at) as broken_at
     from chains
     inner join funnels on chains.funnel = funnels.funnel and funnels.matching = 'strict'
@@ -40,8 +40,8 @@ breaks as (
         on chains.customer_id = history.customer_id
         and chains.first_at < history.occurred_at
         and history.initiator = 'customer'
-        and not list_contains(chains.event_ids, history.event_id)
-    group by chains.funnel, chains.customer_id, chains.entry_event_id, chains.event_ids
+        and not list_contains(chains.event_orders, history.event_order)
+    group by chains.funnel, chains.customer_id, chains.entry_order, chains.event_orders
 ),
 
 -- Until when each chain could take a next step: in time after the last one, and so that the rest fits into the window.
@@ -49,7 +49,7 @@ continuations as (
     select
         chains.funnel,
         chains.customer_id,
-        chains.entry_event_id,
+        chains.entry_order,
         least(
             coalesce(chains.last_at + funnel_successors.within, 'infinity'::timestamptz),
             coalesce(
@@ -73,8 +73,8 @@ continuations as (
     left join breaks
         on chains.funnel = breaks.funnel
         and chains.customer_id = breaks.customer_id
-        and chains.entry_event_id = breaks.entry_event_id
-        and chains.event_ids = breaks.event_ids
+        and chains.entry_order = breaks.entry_order
+        and chains.event_orders = breaks.event_orders
     where
         chains.taken & (1::hugeint << funnel_successors.next_step_order) = 0
         and chains.held is not null
@@ -84,11 +84,11 @@ openings as (
     select
         funnel,
         customer_id,
-        entry_event_id,
+        entry_order,
         max(least(open_until, broken_at)) as open_until
     from continuations
     where open_from <= open_until
-    group by funnel, customer_id, entry_event_id
+    group by funnel, customer_id, entry_order
 ),
 
 -- Per entry: the deepest chain, each of its required steps as early as can be, then the optional ones.
@@ -96,10 +96,10 @@ best_chains as (
     select
         chains.funnel,
         chains.customer_id,
-        chains.entry_event_id,
+        chains.entry_order,
         chains.entered_at,
         arg_min(
-            struct_pack(step_times := chains.step_times, event_ids := chains.event_ids, newest_at := chains.newest_at),
+            struct_pack(step_times := chains.step_times, event_orders := chains.event_orders, newest_at := chains.newest_at),
             struct_pack(
                 missing := len(list_filter(
                     chains.step_times[:funnels.required_steps], lambda taken_at: taken_at = 'infinity'::timestamptz
@@ -112,12 +112,12 @@ best_chains as (
                     when funnels.matching = 'any' then list_sort(chains.step_times[funnels.required_steps + 1:])
                     else chains.step_times[funnels.required_steps + 1:]
                 end,
-                event_ids := chains.event_ids
+                event_orders := chains.event_orders
             )
         ) as chain
     from chains
     inner join funnels on chains.funnel = funnels.funnel
-    group by chains.funnel, chains.customer_id, chains.entry_event_id, chains.entered_at
+    group by chains.funnel, chains.customer_id, chains.entry_order, chains.entered_at
 ),
 
 -- Back to the order in which the steps are declared.
@@ -125,13 +125,13 @@ declared as (
     select
         best_chains.funnel,
         best_chains.customer_id,
-        best_chains.entry_event_id,
+        best_chains.entry_order,
         best_chains.entered_at,
         best_chains.chain.newest_at,
         list_transform(
             slots.slots, lambda slot: nullif(best_chains.chain.step_times[slot], 'infinity'::timestamptz)
         ) as step_times,
-        list_transform(slots.slots, lambda slot: nullif(best_chains.chain.event_ids[slot], '')) as event_ids,
+        list_transform(slots.slots, lambda slot: nullif(best_chains.chain.event_orders[slot], 0)) as event_orders,
         slots.are_optional,
         funnels.matching,
         funnels.funnel_window,
@@ -149,7 +149,7 @@ forbidden as (
     select
         declared.funnel,
         declared.customer_id,
-        declared.entry_event_id,
+        declared.entry_order,
         funnel_exclusions.exclusion_order,
         case
             when declared.matching = 'any' then declared.entered_at
@@ -174,28 +174,28 @@ forbidden as (
     left join openings
         on declared.funnel = openings.funnel
         and declared.customer_id = openings.customer_id
-        and declared.entry_event_id = openings.entry_event_id
+        and declared.entry_order = openings.entry_order
 ),
 
 exclusions as (
     select
         forbidden.funnel,
         forbidden.customer_id,
-        forbidden.entry_event_id,
-        min(struct_pack(occurred_at := history.occurred_at, event_id := history.event_id)) as exclusion
+        forbidden.entry_order,
+        min(exclusion_matches.occurred_at) as excluded_at,
+        min(exclusion_matches.event_order) as excluded_by
     from forbidden
     inner join exclusion_matches
         on forbidden.funnel = exclusion_matches.funnel
         and forbidden.customer_id = exclusion_matches.customer_id
         and forbidden.exclusion_order = exclusion_matches.exclusion_order
-    inner join history on exclusion_matches.event_id = history.event_id
     where
-        history.occurred_at > forbidden.excludes_after
+        exclusion_matches.occurred_at > forbidden.excludes_after
         and case
-            when forbidden.excludes_before is null then history.occurred_at <= forbidden.excludes_until
-            else history.occurred_at < forbidden.excludes_before
+            when forbidden.excludes_before is null then exclusion_matches.occurred_at <= forbidden.excludes_until
+            else exclusion_matches.occurred_at < forbidden.excludes_before
         end
-    group by forbidden.funnel, forbidden.customer_id, forbidden.entry_event_id
+    group by forbidden.funnel, forbidden.customer_id, forbidden.entry_order
 ),
 
 -- An exclusion ends the attempt there: what came later is no part of it.
@@ -203,34 +203,34 @@ ended as (
     select
         declared.funnel,
         declared.customer_id,
-        declared.entry_event_id,
+        declared.entry_order,
         declared.entered_at,
         declared.matching,
         declared.are_optional,
         declared.is_complete,
         list_transform(
             declared.step_times,
-            lambda taken_at: case when taken_at <= coalesce(exclusions.exclusion.occurred_at, taken_at) then taken_at end
+            lambda taken_at: case when taken_at <= coalesce(exclusions.excluded_at, taken_at) then taken_at end
         ) as step_times,
         list_transform(
-            declared.event_ids,
-            lambda event_id, step: case
-                when declared.step_times[step] <= coalesce(exclusions.exclusion.occurred_at, declared.step_times[step])
-                    then event_id
+            declared.event_orders,
+            lambda event_order, step: case
+                when declared.step_times[step] <= coalesce(exclusions.excluded_at, declared.step_times[step])
+                    then event_order
             end
-        ) as event_ids,
-        exclusions.exclusion.occurred_at as excluded_at,
-        exclusions.exclusion.event_id as excluded_by,
+        ) as event_orders,
+        exclusions.excluded_at,
+        exclusions.excluded_by,
         openings.open_until
     from declared
     left join exclusions
         on declared.funnel = exclusions.funnel
         and declared.customer_id = exclusions.customer_id
-        and declared.entry_event_id = exclusions.entry_event_id
+        and declared.entry_order = exclusions.entry_order
     left join openings
         on declared.funnel = openings.funnel
         and declared.customer_id = openings.customer_id
-        and declared.entry_event_id = openings.entry_event_id
+        and declared.entry_order = openings.entry_order
 ),
 
 -- The required steps as early as can be, then the optional ones; in any order it is no matter which took which event.
@@ -270,11 +270,9 @@ placed as (
         *,
         case when matching = 'any' then list_max(step_times) else step_times[furthest_step] end as last_step_at,
         case
-            when matching = 'any' then list_max(list_transform(
-                event_ids, lambda event_id, step: struct_pack(occurred_at := step_times[step], event_id := event_id)
-            )).event_id
-            else event_ids[furthest_step]
-        end as last_event_id
+            when matching = 'any' then list_max(event_orders)
+            else event_orders[furthest_step]
+        end as last_order
     from measured
 ),
 

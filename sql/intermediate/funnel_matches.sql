@@ -1,5 +1,5 @@
 -- The touchpoints that can take a step, and all that decides which chains they can make.
--- Grain: (funnel, event_id, step_order).
+-- Grain: (funnel, customer_id, event_order, step_order).
 
 with
 
@@ -12,72 +12,116 @@ funnels as (select * from taxonomy.funnels),
 -- What breaks a strict chain: any other touchpoint of the customer's own, strictly between its first and last instants.
 touches as (
     select
-        event_id,
+        event_key,
         sum((initiator = 'customer')::integer) over earlier as touches_before,
         sum((initiator = 'customer')::integer) over until_then as touches_until
     from history
     where (select bool_or(matching = 'strict') from funnels)
     window
         earlier as (
-            partition by customer_id
+            partition by customer_key
             order by occurred_at
             range between unbounded preceding and interval 1 microsecond preceding
         ),
         until_then as (
-            partition by customer_id
+            partition by customer_key
             order by occurred_at
             range between unbounded preceding and current row
         )
 ),
 
+-- Which steps each touchpoint can take; versatile where there are several.
 step_sets as (
-    select event_id, funnel, list(step_order order by step_order) as step_set
+    select
+        event_key,
+        funnel,
+        any_value(customer_id) as customer_id,
+        list(step_order order by step_order) as step_set
     from step_matches
-    group by event_id, funnel
+    group by event_key, funnel
+    having count(*) > 1
+),
+
+versatile_customers as (
+    select distinct funnel, customer_id
+    from step_sets
 ),
 
 -- Events of one instant that take the same steps are as good as each other, and no chain uses more of them than there
 -- are steps: a log that knows days only would else be tried in all its permutations.
+crowds as (
+    select step_matches.funnel, step_matches.step_order, step_matches.customer_id, step_matches.occurred_at
+    from step_matches
+    inner join funnels on step_matches.funnel = funnels.funnel
+    group by
+        step_matches.funnel, step_matches.step_order, step_matches.customer_id, step_matches.occurred_at,
+        funnels.steps
+    having count(*) > funnels.steps
+),
+
+crowded as (
+    select
+        step_matches.event_key,
+        step_matches.funnel,
+        step_matches.step_order,
+        row_number() over (
+            partition by
+                step_matches.funnel, step_matches.step_order, step_matches.customer_id, step_matches.occurred_at,
+                step_matches.sequence, step_sets.step_set, step_matches.held, step_matches.initiator
+            order by step_matches.event_order
+        ) as place
+    from step_matches
+    inner join crowds
+        on step_matches.funnel = crowds.funnel
+        and step_matches.step_order = crowds.step_order
+        and step_matches.customer_id = crowds.customer_id
+        and step_matches.occurred_at = crowds.occurred_at
+    left join step_sets
+        on step_matches.event_key = step_sets.event_key
+        and step_matches.funnel = step_sets.funnel
+),
+
 useful as (
     select
         step_matches.funnel,
-        step_matches.event_id,
+        step_matches.customer_id,
+        step_matches.event_key,
+        step_matches.event_order,
         step_matches.step_order,
         step_matches.held,
-        len(step_sets.step_set) > 1 as is_versatile,
-        history.customer_id,
-        history.occurred_at,
-        history.sequence,
-        history.initiator = 'customer' as is_own
+        step_matches.occurred_at,
+        step_matches.sequence,
+        step_matches.initiator = 'customer' as is_own
     from step_matches
-    inner join step_sets
-        on step_matches.funnel = step_sets.funnel
-        and step_matches.event_id = step_sets.event_id
-    inner join history on step_matches.event_id = history.event_id
     inner join funnels on step_matches.funnel = funnels.funnel
-    qualify
-        row_number() over (
-            partition by
-                step_matches.funnel, step_matches.step_order, history.customer_id, history.occurred_at,
-                history.sequence, step_sets.step_set, step_matches.held, history.initiator
-            order by history.event_id
-        ) <= funnels.steps
+    left join crowded
+        on step_matches.event_key = crowded.event_key
+        and step_matches.funnel = crowded.funnel
+        and step_matches.step_order = crowded.step_order
+    where coalesce(crowded.place, 1) <= funnels.steps
 ),
 
 matches as (
     select
-        useful.*,
+        useful.* exclude (event_key),
         -- The instant before this one at which the same step could be taken.
         max(useful.occurred_at) over (
             partition by useful.funnel, useful.customer_id, useful.step_order, useful.held
             order by useful.occurred_at
             range between unbounded preceding and interval 1 microsecond preceding
         ) as previous_at,
-        bool_or(useful.is_versatile) over (partition by useful.funnel, useful.customer_id) as has_versatile,
+        step_sets.event_key is not null as is_versatile,
+        versatile_customers.customer_id is not null as has_versatile,
         touches.touches_before,
         touches.touches_until
     from useful
-    left join touches on useful.event_id = touches.event_id
+    left join step_sets
+        on useful.event_key = step_sets.event_key
+        and useful.funnel = step_sets.funnel
+    left join versatile_customers
+        on useful.funnel = versatile_customers.funnel
+        and useful.customer_id = versatile_customers.customer_id
+    left join touches on useful.event_key = touches.event_key
 )
 
 select * from matches

@@ -27,7 +27,7 @@ seen as (
 -- A removed identifier counts too: it still separates what was its from what is another's.
 strong as (
     select
-        evidence.event_id,
+        evidence.event_key,
         evidence.namespace,
         evidence.is_void,
         coalesce(subjects.subject_key, evidence.identifier_key) as subject_key
@@ -43,7 +43,7 @@ companies as (
         count(distinct strong.subject_key) as subjects,
         bool_or(strong.is_void) as has_removed
     from evidence
-    inner join strong on evidence.event_id = strong.event_id
+    inner join strong on evidence.event_key = strong.event_key
     where evidence.class <> 'strong' and not evidence.is_void
     group by evidence.identifier_key, strong.namespace
 ),

@@ -1,5 +1,5 @@
 -- What events say about who is who; void where the identifier was removed later.
--- Grain: (event_id, identifier_key).
+-- Grain: (event_key, identifier_key).
 
 with
 
@@ -7,21 +7,46 @@ event_identifiers as (select * from staging.event_identifiers),
 
 removals as (select * from intermediate.identity_removals),
 
+named as (
+    select *
+    from event_identifiers
+    where role = 'named'
+),
+
+-- An event that merges somebody with themselves names them once.
+merged as (
+    select event_identifiers.*
+    from event_identifiers
+    where
+        event_identifiers.role = 'merged_with'
+        and not exists (
+            select *
+            from named
+            where
+                named.event_key = event_identifiers.event_key
+                and named.identifier_key = event_identifiers.identifier_key
+        )
+),
+
+said as (
+    select * from named
+    union all
+    select * from merged
+),
+
 evidence as (
     select
-        event_identifiers.event_id,
-        event_identifiers.identifier_key,
-        any_value(event_identifiers.place) as place,
-        any_value(event_identifiers.namespace) as namespace,
-        any_value(event_identifiers.identifier) as identifier,
-        any_value(event_identifiers.class) as class,
-        any_value(event_identifiers.strength) as strength,
-        bool_or(event_identifiers.role = 'named') as is_named,
-        bool_or(coalesce(event_identifiers.place <= removals.removed_at, false)) as is_void
-    from event_identifiers
-    left join removals on event_identifiers.identifier_key = removals.identifier_key
-    where event_identifiers.role <> 'removed'
-    group by event_identifiers.event_id, event_identifiers.identifier_key
+        said.event_key,
+        said.identifier_key,
+        said.place,
+        said.namespace,
+        said.identifier,
+        said.class,
+        said.strength,
+        said.role = 'named' as is_named,
+        coalesce(said.place <= removals.removed_at, false) as is_void
+    from said
+    left join removals on said.identifier_key = removals.identifier_key
 )
 
 select * from evidence

@@ -25,7 +25,7 @@ stars as (
         first_value(identifier_key) over of_one_event as centre_key,
         first_value(class) over of_one_event as centre_class
     from linking
-    window of_one_event as (partition by event_id order by strength, namespace, identifier)
+    window of_one_event as (partition by event_key order by strength, namespace, identifier)
 ),
 
 pairs as (

@@ -8,7 +8,7 @@ evidence as (select * from intermediate.identity_evidence),
 event_identifiers as (select * from staging.event_identifiers),
 
 merging as (
-    select distinct event_id
+    select distinct event_key
     from event_identifiers
     where role = 'merged_with'
 ),
@@ -16,19 +16,19 @@ merging as (
 -- One subject on each side: the strongest identifier there. What else the event names is evidence like any other's.
 sides as (
     select
-        event_identifiers.event_id,
+        event_identifiers.event_key,
         event_identifiers.role,
         arg_min(
             event_identifiers.identifier_key,
             (event_identifiers.strength, event_identifiers.namespace, event_identifiers.identifier)
         ) as identifier_key
     from event_identifiers
-    inner join merging on event_identifiers.event_id = merging.event_id
+    inner join merging on event_identifiers.event_key = merging.event_key
     inner join evidence
-        on event_identifiers.event_id = evidence.event_id
+        on event_identifiers.event_key = evidence.event_key
         and event_identifiers.identifier_key = evidence.identifier_key
     where event_identifiers.role <> 'removed' and not evidence.is_void
-    group by event_identifiers.event_id, event_identifiers.role
+    group by event_identifiers.event_key, event_identifiers.role
 ),
 
 explicit_merges as (
@@ -36,7 +36,7 @@ explicit_merges as (
         least(named.identifier_key, merged.identifier_key) as from_key,
         greatest(named.identifier_key, merged.identifier_key) as to_key
     from sides as named
-    inner join sides as merged on named.event_id = merged.event_id
+    inner join sides as merged on named.event_key = merged.event_key
     where named.role = 'named' and merged.role = 'merged_with' and named.identifier_key <> merged.identifier_key
 )
 

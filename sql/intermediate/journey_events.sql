@@ -1,11 +1,11 @@
 -- Which journey each touchpoint belongs to, with its stage.
--- Grain: (event_id).
+-- Grain: (event_key).
 
 with
 
 history as (select * from intermediate.touchpoint_history),
 
-touchpoint_stages as (select * from taxonomy.touchpoint_stages),
+labels as (select * from taxonomy.touchpoint_labels),
 
 stages as (select * from taxonomy.stages),
 
@@ -13,23 +13,19 @@ settings as (select * from taxonomy.journeys),
 
 staged as (
     select
-        history.event_id,
-        history.customer_id,
+        history.customer_key,
+        history.event_key,
         history.event_order,
-        history.occurred_at,
-        history.is_goal,
         history.prior_goals,
-        touchpoint_stages.stage,
         stages.stage_order,
-        stages.moment,
-        stages.phase,
+        history.is_goal or coalesce(stages.moment in ('before', 'purchase'), false) as is_toward_next,
         history.occurred_at - lag(history.occurred_at) over customer_events > settings.idle_timeout as is_after_silence,
         history.occurred_at > history.last_goal_at + settings.post_goal_period as is_after_post_goal_period
     from history
-    inner join touchpoint_stages on history.event_id = touchpoint_stages.event_id
-    left join stages on touchpoint_stages.stage = stages.stage
+    inner join labels on history.event_key = labels.event_key
+    left join stages on labels.stage = stages.stage
     cross join settings
-    window customer_events as (partition by history.customer_id order by history.event_order)
+    window customer_events as (partition by history.customer_key order by history.event_order)
 ),
 
 -- After a goal, the first touch toward the next one opens the next journey: a pre-purchase touch, another goal, silence,
@@ -37,15 +33,9 @@ staged as (
 -- belong to the journey that has reached its goal.
 leavings as (
     select
-        *,
+        * exclude (is_toward_next, is_after_post_goal_period),
         prior_goals > 0
-        and (
-            is_goal
-            or coalesce(moment = 'before', false)
-            or coalesce(moment = 'purchase', false)
-            or coalesce(is_after_silence, false)
-            or is_after_post_goal_period
-        ) as leaves_goal
+        and (is_toward_next or coalesce(is_after_silence, false) or is_after_post_goal_period) as leaves_goal
     from staged
 ),
 
@@ -57,7 +47,7 @@ openings as (
         or (
             leaves_goal
             and count(*) filter (where leaves_goal) over (
-                partition by customer_id, prior_goals
+                partition by customer_key, prior_goals
                 order by event_order
             ) = 1
         ) as opens_journey
@@ -66,35 +56,45 @@ openings as (
 
 numbered as (
     select
-        *,
-        count(*) filter (where opens_journey) over (partition by customer_id order by event_order) as journey_order
+        event_key,
+        event_order,
+        stage_order,
+        count(*) filter (where opens_journey) over so_far as journey_order,
+        last_value(case when opens_journey then event_key end ignore nulls) over so_far as journey_key
     from openings
+    window so_far as (
+        partition by customer_key
+        order by event_order
+        rows between unbounded preceding and current row
+    )
+),
+
+climbed as (
+    select
+        *,
+        row_number() over journey_events as touchpoint_order,
+        max(stage_order) over journey_events as furthest_stage_order,
+        last_value(stage_order ignore nulls) over journey_events as current_stage_order
+    from numbered
+    window journey_events as (
+        partition by journey_key
+        order by event_order
+        rows between unbounded preceding and current row
+    )
 ),
 
 journeys as (
     select
-        event_id,
-        customer_id,
-        event_order,
-        occurred_at,
-        is_goal,
-        stage,
-        stage_order,
-        moment,
-        phase,
-        journey_order,
-        'journey:' || first_value(event_id) over journey_events as journey_id,
-        row_number() over journey_events as touchpoint_order,
-        max(stage_order) over journey_events as furthest_stage_order,
-        coalesce(
-            last_value(case when stage <> 'unlabelled' then stage end ignore nulls) over journey_events, 'unlabelled'
-        ) as current_stage
-    from numbered
-    window journey_events as (
-        partition by customer_id, journey_order
-        order by event_order
-        rows between unbounded preceding and current row
-    )
+        climbed.event_key,
+        history.customer_id,
+        climbed.journey_key,
+        climbed.journey_order::bigint as journey_order,
+        climbed.touchpoint_order,
+        climbed.stage_order,
+        climbed.furthest_stage_order,
+        climbed.current_stage_order
+    from climbed
+    inner join history on climbed.event_key = history.event_key
 )
 
 select * from journeys

@@ -7,29 +7,33 @@ journey_events as (select * from intermediate.journey_events),
 
 history as (select * from intermediate.touchpoint_history),
 
-signals as (select * from taxonomy.experience_signals),
+labels as (select * from taxonomy.touchpoint_labels),
+
+stages as (select * from taxonomy.stages),
 
 touches as (
     select
-        journey_events.journey_id,
+        journey_events.journey_key,
         journey_events.customer_id,
+        history.event_id,
         journey_events.touchpoint_order,
-        journey_events.phase,
-        journey_events.is_goal,
-        journey_events.stage = 'selection' or journey_events.is_goal as is_choice,
+        stages.phase,
+        history.is_goal,
+        coalesce(stages.stage = 'selection', false) or history.is_goal as is_choice,
         history.initiator,
-        signals.is_guidance,
-        signals.is_desire
+        labels.is_guidance,
+        labels.is_desire
     from journey_events
-    inner join history on journey_events.event_id = history.event_id
-    inner join signals on journey_events.event_id = signals.event_id
+    inner join history on journey_events.event_key = history.event_key
+    inner join labels on journey_events.event_key = labels.event_key
+    left join stages on journey_events.stage_order = stages.stage_order
 ),
 
 -- Where in the journey each sign stands first; null where it is missing.
 signs as (
     select
-        journey_id,
         customer_id,
+        'journey:' || arg_min(event_id, touchpoint_order) as journey_id,
         min(touchpoint_order) filter (where is_goal) as goal_at,
         bool_or(is_goal and initiator = 'company') as is_company_goal,
         min(touchpoint_order) filter (where is_choice) as choice_at,
@@ -38,7 +42,7 @@ signs as (
         min(touchpoint_order) filter (where phase = 'recognize' and initiator = 'company') as nudge_at,
         max(touchpoint_order) filter (where phase = 'request' and initiator = 'customer') as last_request_at
     from touches
-    group by journey_id, customer_id
+    group by journey_key, customer_id
 ),
 
 experiences as (

@@ -1,200 +1,204 @@
 -- Which session each customer-initiated event belongs to, and why that session began.
--- Grain: (event_id).
+-- Grain: (event_key).
 
 with recursive
 
-events as (select * from intermediate.identified_events),
+history as (select * from intermediate.touchpoint_history),
+
+events as (select * from staging.events),
 
 timeouts as (select * from taxonomy.session_timeouts),
 
 settings as (select * from taxonomy.sessions),
 
+campaigns as (
+    select
+        event_key,
+        json_array(campaign_source, campaign_medium, campaign_name)::varchar as campaign
+    from events
+    where
+        (select cut_at_campaign from settings)
+        and coalesce(campaign_source, campaign_medium, campaign_name) is not null
+),
+
 -- What the company does, nobody's session contains.
 visits as (
     select
-        events.customer_id,
-        events.source_device,
-        events.event_id,
-        events.event_order,
-        events.occurred_at,
-        events.explicit_session_id,
+        history.customer_key,
+        history.source_device,
+        history.event_key,
+        history.event_order,
+        history.occurred_at,
+        history.explicit_session_id,
         timeouts.timeout,
-        case
-            when settings.cut_at_campaign and coalesce(events.campaign_source, events.campaign_medium, events.campaign_name)
-                is not null
-                then json_array(events.campaign_source, events.campaign_medium, events.campaign_name)::varchar
-        end as campaign,
-        timezone(settings.midnight_of, events.occurred_at)::date as local_day
-    from events
-    inner join timeouts on events.channel = timeouts.channel
+        campaigns.campaign,
+        timezone(settings.midnight_of, history.occurred_at)::date as local_day
+    from history
+    inner join timeouts on history.channel = timeouts.channel
+    left join campaigns on history.event_key = campaigns.event_key
     cross join settings
-    where events.initiator = 'customer'
+    where history.initiator = 'customer'
 ),
 
--- 1. Silence longer than the timeout of the later event's channel.
+-- 1. Silence longer than the timeout of the later event's channel. From here on a device bears its first visit's name.
 gaps as (
     select
-        *,
+        * exclude (customer_key, source_device),
+        first_value(event_key) over device_visits as device_key,
         coalesce(occurred_at - lag(occurred_at) over device_visits > timeout, false) as is_after_timeout
     from visits
-    window device_visits as (partition by customer_id, source_device order by event_order)
+    window device_visits as (partition by customer_key, source_device order by event_order)
 ),
 
-stretches as (
+-- 2. The producer's own session id. An event without one belongs to the id before it, or to the first after it; neither
+-- reaches over such a silence: '' stands for it.
+neighbours as (
     select
         *,
-        count(*) filter (where is_after_timeout) over (
-            partition by customer_id, source_device
-            order by event_order
-        ) as stretch
+        last_value(case when is_after_timeout then coalesce(explicit_session_id, '') else explicit_session_id end ignore nulls)
+            over (device_visits rows between unbounded preceding and current row) as label_before,
+        first_value(case when is_after_timeout then '' else explicit_session_id end ignore nulls)
+            over (device_visits rows between 1 following and unbounded following) as label_after
     from gaps
+    window device_visits as (partition by device_key order by event_order)
 ),
 
--- 2. The producer's own session id. An event without one belongs to the id before it, or to the first after it.
 labelled as (
     select
-        *,
-        coalesce(
-            explicit_session_id,
-            last_value(explicit_session_id ignore nulls) over (
-                stretch_visits rows between unbounded preceding and current row
-            ),
-            first_value(explicit_session_id ignore nulls) over (
-                stretch_visits rows between current row and unbounded following
-            ),
-            ''
-        ) as session_label
-    from stretches
-    window stretch_visits as (partition by customer_id, source_device, stretch order by event_order)
+        * exclude (explicit_session_id, label_before, label_after),
+        coalesce(nullif(label_before, ''), label_after, '') as session_label
+    from neighbours
 ),
 
 -- Two ids never share a session, even interleaved; one id is still split by the timeout, and where the taxonomy asks
 -- for it by another campaign and by midnight.
-neighbours as (
+paused as (
     select
-        *,
+        * exclude (timeout, local_day),
         case
             when occurred_at - lag(occurred_at) over label_visits > timeout then 'timeout'
             when local_day <> lag(local_day) over label_visits then 'midnight'
-        end as pause
+        end as pause,
+        row_number() over label_visits = 1 as is_first_of_label
     from labelled
-    window label_visits as (partition by customer_id, source_device, session_label order by event_order)
+    window label_visits as (partition by device_key, session_label order by event_order)
 ),
 
-blocks as (
+-- A pause forgets the campaign before it.
+remembered as (
     select
         *,
-        count(*) filter (where pause is not null) over (
-            partition by customer_id, source_device, session_label
-            order by event_order
-        ) as block
-    from neighbours
+        last_value(case when pause is not null or is_first_of_label then coalesce(campaign, '') else campaign end ignore nulls)
+            over (
+                partition by device_key, session_label
+                order by event_order
+                rows between unbounded preceding and 1 preceding
+            ) as campaign_before
+    from paused
 ),
 
-campaigns as (
+cut as (
     select
-        *,
-        row_number() over block_visits as block_order,
-        last_value(campaign ignore nulls) over (
-            block_visits rows between unbounded preceding and 1 preceding
-        ) as campaign_before
-    from blocks
-    window block_visits as (partition by customer_id, source_device, session_label, block order by event_order)
-),
-
-label_gaps as (
-    select
-        *,
+        * exclude (campaign, campaign_before, pause, is_after_timeout),
+        coalesce(is_first_of_label or pause is not null or campaign <> campaign_before, false) as is_start,
         case
+            when is_after_timeout or pause = 'timeout' then 'timeout'
             when pause is not null then pause
-            when block_order > 1 and campaign <> coalesce(campaign_before, '') then 'campaign'
-        end as split_cause
-    from campaigns
+            when is_first_of_label then 'session_id'
+            else 'campaign'
+        end as cause
+    from remembered
 ),
 
 runs as (
     select
-        *,
-        count(*) filter (where split_cause is not null) over (
-            partition by customer_id, source_device, session_label
-            order by event_order
-        ) as run
-    from label_gaps
+        device_key,
+        event_key,
+        event_order,
+        occurred_at,
+        last_value(case when is_start then event_key end ignore nulls) over label_visits as run_key,
+        last_value(case when is_start then occurred_at end ignore nulls) over label_visits as run_started_at,
+        last_value(case when is_start then cause end ignore nulls) over label_visits as run_cause
+    from cut
+    window label_visits as (
+        partition by device_key, session_label
+        order by event_order
+        rows between unbounded preceding and current row
+    )
 ),
 
 -- 3. The longest session: the first event strictly later than the start plus the limit starts the next one.
 long_runs as (
-    select runs.customer_id, runs.source_device, runs.session_label, runs.run, min(runs.occurred_at) as started_at
+    select distinct runs.run_key
     from runs
     cross join settings
-    group by runs.customer_id, runs.source_device, runs.session_label, runs.run, settings.session_max_length
-    having max(runs.occurred_at) > min(runs.occurred_at) + settings.session_max_length
+    where runs.occurred_at > runs.run_started_at + settings.session_max_length
+),
+
+long_events as (
+    select runs.*
+    from runs
+    inner join long_runs on runs.run_key = long_runs.run_key
 ),
 
 starts as (
-    select customer_id, source_device, session_label, run, started_at
-    from long_runs
+    select run_key, min(occurred_at) as started_at
+    from long_events
+    group by run_key
     union all
-    select starts.customer_id, starts.source_device, starts.session_label, starts.run, min(runs.occurred_at) as started_at
+    select starts.run_key, min(long_events.occurred_at) as started_at
     from starts
     cross join settings
-    inner join runs
-        on starts.customer_id = runs.customer_id
-        and starts.source_device = runs.source_device
-        and starts.session_label = runs.session_label
-        and starts.run = runs.run
-        and runs.occurred_at > starts.started_at + settings.session_max_length
-    group by starts.customer_id, starts.source_device, starts.session_label, starts.run, starts.started_at
+    inner join long_events
+        on starts.run_key = long_events.run_key
+        and long_events.occurred_at > starts.started_at + settings.session_max_length
+    group by starts.run_key, starts.started_at
 ),
 
 pieces as (
     select
-        runs.customer_id,
-        runs.source_device,
-        runs.session_label,
-        runs.run,
-        runs.event_id,
-        runs.event_order,
-        runs.occurred_at,
-        case when runs.is_after_timeout then 'timeout' else runs.split_cause end as split_cause,
+        long_events.run_key,
+        long_events.event_key,
+        long_events.event_order,
         max(starts.started_at) as piece
-    from runs
-    left join starts
-        on runs.customer_id = starts.customer_id
-        and runs.source_device = starts.source_device
-        and runs.session_label = starts.session_label
-        and runs.run = starts.run
-        and runs.occurred_at >= starts.started_at
-    group by all
+    from long_events
+    inner join starts
+        on long_events.run_key = starts.run_key
+        and long_events.occurred_at >= starts.started_at
+    group by long_events.run_key, long_events.event_key, long_events.event_order
+),
+
+cut_runs as (
+    select
+        event_key,
+        first_value(event_key) over (partition by run_key, piece order by event_order) as session_key
+    from pieces
 ),
 
 placed as (
     select
-        *,
-        first_value(event_id) over session_visits as first_event_id,
-        first_value(split_cause) over session_visits as began_by,
-        coalesce(piece > min(piece) over run_visits, false) as began_at_limit,
-        min(event_order) over device_visits as first_order
-    from pieces
-    window
-        session_visits as (partition by customer_id, source_device, session_label, run, piece order by event_order),
-        run_visits as (partition by customer_id, source_device, session_label, run),
-        device_visits as (partition by customer_id, source_device)
+        runs.event_key,
+        runs.device_key,
+        runs.run_key,
+        runs.run_cause,
+        coalesce(cut_runs.session_key, runs.run_key) as session_key
+    from runs
+    left join cut_runs on runs.event_key = cut_runs.event_key
 ),
 
 caused as (
     select
-        event_id,
-        customer_id,
-        source_device,
-        'session:' || first_event_id as session_id,
+        placed.event_key,
+        history.customer_id,
+        history.source_device,
+        placed.session_key,
         case
-            when min(event_order) over session_visits = first_order then 'first'
-            when began_at_limit then 'max_length'
-            else coalesce(began_by, 'session_id')
+            when placed.session_key = placed.device_key then 'first'
+            when placed.session_key <> placed.run_key then 'max_length'
+            else placed.run_cause
         end as cut_cause
     from placed
-    window session_visits as (partition by customer_id, source_device, session_label, run, piece)
+    inner join history on placed.event_key = history.event_key
 )
 
 select * from caused

@@ -5,11 +5,11 @@ with
 
 history as (select * from intermediate.touchpoint_history),
 
+events as (select * from staging.events),
+
 session_events as (select * from intermediate.session_events),
 
 signal_matches as (select * from taxonomy.signal_matches),
-
-signals as (select * from taxonomy.signals),
 
 step_matches as (select * from taxonomy.step_matches),
 
@@ -17,84 +17,81 @@ funnel_steps as (select * from taxonomy.funnel_steps),
 
 declared as (
     select
-        history.event_id,
-        history.customer_id,
-        history.occurred_at,
-        signals.signal,
+        signal_matches.customer_id,
+        signal_matches.event_order,
+        signal_matches.signal,
         concat_ws(
             ': ',
-            history.event_type,
-            coalesce(
-                history.error_code, history.support_topic, history.properties ->> '$.reason', history.survey_kind
-            )
+            events.event_type,
+            coalesce(events.error_code, events.support_topic, events.properties ->> '$.reason', events.survey_kind)
         ) as detail,
-        [history.event_id] as event_ids,
+        [signal_matches.event_key] as event_keys,
+        null::uhugeint as session_key,
         null::varchar as funnel,
         null::integer as step_order
     from signal_matches
-    inner join signals on signal_matches.signal = signals.signal
-    inner join history on signal_matches.event_id = history.event_id
+    inner join events on signal_matches.event_key = events.event_key
 ),
 
 -- The same step for the third time in one visit, and each time after it.
 steps as (
     select
-        history.event_id,
-        history.customer_id,
-        history.occurred_at,
-        funnel_steps.step,
-        lag(history.event_id) over of_step as second_last,
-        lag(history.event_id, 2) over of_step as third_last,
+        step_matches.customer_id,
+        step_matches.event_order,
+        step_matches.event_key,
         step_matches.funnel,
-        step_matches.step_order
+        step_matches.step_order,
+        session_events.session_key,
+        lag(step_matches.event_key) over of_step as second_last,
+        lag(step_matches.event_key, 2) over of_step as third_last
     from step_matches
-    inner join funnel_steps
-        on step_matches.funnel = funnel_steps.funnel
-        and step_matches.step_order = funnel_steps.step_order
-    inner join history on step_matches.event_id = history.event_id
-    inner join session_events on step_matches.event_id = session_events.event_id
+    inner join session_events on step_matches.event_key = session_events.event_key
     window of_step as (
-        partition by session_events.session_id, step_matches.funnel, step_matches.step_order
-        order by history.event_order
+        partition by session_events.session_key, step_matches.funnel, step_matches.step_order
+        order by step_matches.event_order
     )
 ),
 
 repeated as (
     select
-        event_id,
-        customer_id,
-        occurred_at,
+        steps.customer_id,
+        steps.event_order,
         'repeated_step' as signal,
-        step as detail,
-        [third_last, second_last, event_id] as event_ids,
-        funnel,
-        step_order
+        funnel_steps.step as detail,
+        [steps.third_last, steps.second_last, steps.event_key] as event_keys,
+        steps.session_key,
+        steps.funnel,
+        steps.step_order
     from steps
-    where third_last is not null
+    inner join funnel_steps
+        on steps.funnel = funnel_steps.funnel
+        and steps.step_order = funnel_steps.step_order
+    where steps.third_last is not null
 ),
 
 visits as (
     select
-        history.event_id,
         history.customer_id,
-        history.occurred_at,
+        history.event_order,
+        history.event_key,
         history.event_type,
+        session_events.session_key,
         lag(history.event_type) over of_visit as back_type,
         lag(history.event_type, 2) over of_visit as forth_type,
         lag(history.event_type, 3) over of_visit as first_type,
-        lag(history.event_id) over of_visit as back_id,
-        lag(history.event_id, 2) over of_visit as forth_id,
-        lag(history.event_id, 3) over of_visit as first_id
+        lag(history.event_key) over of_visit as back_key,
+        lag(history.event_key, 2) over of_visit as forth_key,
+        lag(history.event_key, 3) over of_visit as first_key
     from history
-    inner join session_events on history.event_id = session_events.event_id
-    window of_visit as (partition by session_events.session_id order by history.event_order)
+    inner join session_events on history.event_key = session_events.event_key
+    window of_visit as (partition by session_events.session_key order by history.event_order)
 ),
 
 -- There, back, and there and back again: A, B, A, B.
 rounds as (
     select
         *,
-        unnest([back_id, event_id]) as end_event_id
+        unnest([back_key, event_key]) as end_key
     from visits
     where first_type = back_type and forth_type = event_type and back_type <> event_type
 ),
@@ -102,24 +99,58 @@ rounds as (
 -- One of the two is a step.
 cycles as (
     select distinct
-        rounds.event_id,
         rounds.customer_id,
-        rounds.occurred_at,
+        rounds.event_order,
         'back_and_forth' as signal,
         least(rounds.back_type, rounds.event_type) || ' / ' || greatest(rounds.back_type, rounds.event_type) as detail,
-        [rounds.first_id, rounds.forth_id, rounds.back_id, rounds.event_id] as event_ids,
+        [rounds.first_key, rounds.forth_key, rounds.back_key, rounds.event_key] as event_keys,
+        rounds.session_key,
         step_matches.funnel,
         step_matches.step_order
     from rounds
-    inner join step_matches on rounds.end_event_id = step_matches.event_id
+    inner join step_matches on rounds.end_key = step_matches.event_key
 ),
 
-signalled as (
+shown as (
     select * from declared
     union all
     select * from repeated
     union all
     select * from cycles
+),
+
+keys as (
+    select
+        * exclude (event_keys),
+        unnest(event_keys) as event_key,
+        generate_subscripts(event_keys, 1) as place
+    from shown
+),
+
+named as (
+    select
+        keys.* exclude (event_key, place),
+        list(history.event_id order by keys.place) as event_ids,
+        max(history.occurred_at) as occurred_at
+    from keys
+    inner join history on keys.event_key = history.event_key
+    group by all
+),
+
+signalled as (
+    select
+        named.event_ids[-1] as event_id,
+        named.customer_id,
+        named.event_order,
+        named.occurred_at,
+        named.signal,
+        named.detail,
+        named.event_ids,
+        'session:' || starts.event_id as session_id,
+        named.funnel,
+        named.step_order
+    from named
+    left join history as starts on named.session_key = starts.event_key
 )
 
 select * from signalled

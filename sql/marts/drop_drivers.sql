@@ -7,7 +7,7 @@ attempts as (select * from marts.funnel_attempts),
 
 signal_events as (select * from intermediate.signal_events),
 
-session_events as (select * from intermediate.session_events),
+touchpoints as (select * from marts.touchpoints),
 
 sessions as (select * from marts.sessions),
 
@@ -93,8 +93,8 @@ exposed as (
     from decided
     inner join horizons on decided.funnel = horizons.funnel and decided.step_order = horizons.step_order
     cross join observation
-    left join session_events on decided.event_id = session_events.event_id
-    left join sessions on session_events.session_id = sessions.session_id
+    left join touchpoints on decided.event_id = touchpoints.event_id
+    left join sessions on touchpoints.session_id = sessions.session_id
     where decided.taken_at + horizons.horizon <= observation.as_of
 ),
 

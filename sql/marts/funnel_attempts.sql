@@ -9,6 +9,8 @@ funnels as (select * from taxonomy.funnels),
 
 journey_events as (select * from intermediate.journey_events),
 
+history as (select * from intermediate.touchpoint_history),
+
 observation as (select * from staging.observation),
 
 judged as (
@@ -52,7 +54,7 @@ ranked as (
                 ended.status = 'excluded',
                 -ended.required_steps_taken,
                 ended.preference,
-                ended.entry_event_id
+                ended.entry_order
         ) as entry_rank
     from ended
     inner join funnels on ended.funnel = funnels.funnel
@@ -63,7 +65,7 @@ attempted as (
     select
         funnel,
         customer_id,
-        entry_event_id,
+        entry_order,
         ended_at,
         1 as attempt
     from ranked
@@ -74,14 +76,14 @@ attempted as (
     select
         funnel,
         customer_id,
-        entry_event_id,
+        entry_order,
         ended_at,
         attempt
     from (
         select
             ranked.funnel,
             ranked.customer_id,
-            ranked.entry_event_id,
+            ranked.entry_order,
             ranked.ended_at,
             attempted.attempt + 1 as attempt,
             row_number() over (
@@ -98,36 +100,73 @@ attempted as (
     where next_rank = 1
 ),
 
-attempts as (
-    select
-        -- ids
-        ended.funnel,
-        ended.customer_id,
-        attempted.attempt,
-
-        -- how it went
-        ended.entered_at,
-        ended.status,
-        ended.furthest_step::integer as furthest_step,
-        ended.step_times,
-        ended.event_ids,
-
-        -- where it stands
-        ended.last_step_at,
-        ended.last_event_id,
-        case when ended.status <> 'converted' then nullif(ended.open_until, 'infinity'::timestamptz) end as open_until,
-        nullif(ended.ended_at, 'infinity'::timestamptz) as ended_at,
-        case when ended.status = 'converted' then epoch(ended.ended_at - ended.entered_at) end
-            as seconds_to_convert,
-        ended.entry_event_id,
-        ended.excluded_by,
-        journey_events.journey_id
+counted as (
+    select ended.*, attempted.attempt
     from attempted
     inner join ended
         on attempted.funnel = ended.funnel
         and attempted.customer_id = ended.customer_id
-        and attempted.entry_event_id = ended.entry_event_id
-    inner join journey_events on attempted.entry_event_id = journey_events.event_id
+        and attempted.entry_order = ended.entry_order
+),
+
+-- From places in the customer's order to the events' own ids.
+places as (
+    select
+        funnel,
+        customer_id,
+        attempt,
+        unnest(list_concat(event_orders, [entry_order, last_order, excluded_by])) as event_order,
+        unnest(range(1, len(event_orders) + 4)) as place,
+        entry_order
+    from counted
+),
+
+names as (
+    select
+        places.funnel,
+        places.customer_id,
+        places.attempt,
+        list(history.event_id order by places.place) as event_ids,
+        any_value(history.event_key) filter (where places.event_order = places.entry_order) as entry_key
+    from places
+    left join history
+        on places.customer_id = history.customer_id
+        and places.event_order = history.event_order
+    group by places.funnel, places.customer_id, places.attempt
+),
+
+attempts as (
+    select
+        -- ids
+        counted.funnel,
+        counted.customer_id,
+        counted.attempt,
+
+        -- how it went
+        counted.entered_at,
+        counted.status,
+        counted.furthest_step::integer as furthest_step,
+        counted.step_times,
+        names.event_ids[:-4] as event_ids,
+
+        -- where it stands
+        counted.last_step_at,
+        names.event_ids[-2] as last_event_id,
+        case when counted.status <> 'converted' then nullif(counted.open_until, 'infinity'::timestamptz) end
+            as open_until,
+        nullif(counted.ended_at, 'infinity'::timestamptz) as ended_at,
+        case when counted.status = 'converted' then epoch(counted.ended_at - counted.entered_at) end
+            as seconds_to_convert,
+        names.event_ids[-3] as entry_event_id,
+        names.event_ids[-1] as excluded_by,
+        'journey:' || openings.event_id as journey_id
+    from counted
+    inner join names
+        on counted.funnel = names.funnel
+        and counted.customer_id = names.customer_id
+        and counted.attempt = names.attempt
+    inner join journey_events on names.entry_key = journey_events.event_key
+    inner join history as openings on journey_events.journey_key = openings.event_key
 )
 
 select * from attempts

@@ -7,8 +7,6 @@ attempts as (select * from marts.funnel_attempts),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
-journey_events as (select * from intermediate.journey_events),
-
 touchpoints as (select * from marts.touchpoints),
 
 signal_matches as (select * from taxonomy.signal_matches),
@@ -17,23 +15,9 @@ signals as (select * from taxonomy.signals),
 
 observation as (select * from staging.observation),
 
-ordered_touchpoints as (
-    select
-        touchpoints.customer_id,
-        touchpoints.event_id,
-        touchpoints.session_id,
-        touchpoints.occurred_at,
-        touchpoints.event_type,
-        touchpoints.channel,
-        touchpoints.stage,
-        journey_events.event_order
-    from touchpoints
-    inner join journey_events on touchpoints.event_id = journey_events.event_id
-),
-
 own_touchpoints as (
     select *
-    from ordered_touchpoints
+    from touchpoints
     where session_id is not null
 ),
 
@@ -43,7 +27,7 @@ dropped as (
         last_touchpoint.session_id,
         last_touchpoint.event_order as last_event_order
     from attempts
-    inner join ordered_touchpoints as last_touchpoint on attempts.last_event_id = last_touchpoint.event_id
+    inner join touchpoints as last_touchpoint on attempts.last_event_id = last_touchpoint.event_id
     where attempts.status = 'dropped'
 ),
 
@@ -77,9 +61,9 @@ failures as (
         on dropped.funnel = visits.funnel
         and dropped.customer_id = visits.customer_id
         and dropped.attempt = visits.attempt
-    inner join ordered_touchpoints as left_at
+    inner join touchpoints as left_at
         on coalesce(visits.exit_event_id, dropped.last_event_id) = left_at.event_id
-    inner join ordered_touchpoints as failed
+    inner join touchpoints as failed
         on dropped.customer_id = failed.customer_id
         and left_at.event_order < failed.event_order
         and dropped.ended_at >= failed.occurred_at
@@ -117,7 +101,7 @@ exits as (
         on dropped.funnel = failures.funnel
         and dropped.customer_id = failures.customer_id
         and dropped.attempt = failures.attempt
-    inner join ordered_touchpoints as exit_touchpoint
+    inner join touchpoints as exit_touchpoint
         on coalesce(failures.event_id, visits.exit_event_id, dropped.last_event_id) = exit_touchpoint.event_id
 ),
 

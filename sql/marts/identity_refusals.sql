@@ -19,10 +19,10 @@ unlinked as (
         companions.namespace as other_namespace,
         case when companions.is_void then '(removed)' else companions.identifier end as other_identifier,
         min(companions.place) as first_place,
-        count(distinct companions.event_id) as events
+        count(distinct companions.event_key) as events
     from customers
     inner join evidence on customers.identifier_key = evidence.identifier_key
-    inner join evidence as companions on evidence.event_id = companions.event_id
+    inner join evidence as companions on evidence.event_key = companions.event_key
     where customers.refusal is not null and companions.class = 'strong' and not evidence.is_void
     group by all
 ),
@@ -54,11 +54,11 @@ conflicts as (
         conflicting.other.namespace as other_namespace,
         conflicting.other.identifier as other_identifier,
         conflicting.first_place,
-        count(distinct evidence.event_id) as events
+        count(distinct evidence.event_key) as events
     from conflicting
     inner join evidence on conflicting.refused.identifier_key = evidence.identifier_key
     inner join evidence as companions
-        on evidence.event_id = companions.event_id
+        on evidence.event_key = companions.event_key
         and conflicting.other.identifier_key = companions.identifier_key
     group by all
 ),

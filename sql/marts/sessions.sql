@@ -5,24 +5,38 @@ with
 
 session_events as (select * from intermediate.session_events),
 
-touchpoints as (select * from marts.touchpoints),
+history as (select * from intermediate.touchpoint_history),
+
+summed as (
+    select
+        session_events.customer_id,
+        session_events.source_device,
+        session_events.cut_cause,
+        min(history.occurred_at) as started_at,
+        max(history.occurred_at) as ended_at,
+        count(*) as touchpoints,
+        arg_min(history.event_id, history.event_order) as first_event_id,
+        arg_min(history.channel, history.event_order) as first_channel,
+        bool_or(history.is_goal) as is_converted
+    from session_events
+    inner join history on session_events.event_key = history.event_key
+    group by
+        session_events.session_key, session_events.customer_id, session_events.cut_cause, session_events.source_device
+),
 
 sessions as (
     select
-        session_events.session_id,
-        session_events.customer_id,
-        min(touchpoints.occurred_at) as started_at,
-        max(touchpoints.occurred_at) as ended_at,
-        count(*) as touchpoints,
-        session_events.cut_cause,
-        session_events.source_device,
-        arg_min(touchpoints.channel, (touchpoints.occurred_at, touchpoints.touchpoint_order)) as first_channel,
-        epoch(max(touchpoints.occurred_at) - min(touchpoints.occurred_at)) as seconds_long,
-        bool_or(touchpoints.is_goal) as is_converted
-    from session_events
-    inner join touchpoints on session_events.event_id = touchpoints.event_id
-    group by
-        session_events.session_id, session_events.customer_id, session_events.cut_cause, session_events.source_device
+        'session:' || first_event_id as session_id,
+        customer_id,
+        started_at,
+        ended_at,
+        touchpoints,
+        cut_cause,
+        source_device,
+        first_channel,
+        epoch(ended_at - started_at) as seconds_long,
+        is_converted
+    from summed
 )
 
 select * from sessions

@@ -3,47 +3,62 @@
 
 with
 
-touchpoints as (select * from marts.touchpoints),
+journey_events as (select * from intermediate.journey_events),
+
+history as (select * from intermediate.touchpoint_history),
+
+journey_starts as (select event_key, event_id from intermediate.touchpoint_history),
 
 stages as (select * from taxonomy.stages),
 
-changes as (
+touches as (
     select
-        journey_id,
-        customer_id,
-        event_id,
-        occurred_at,
+        journey_key,
+        event_key,
         touchpoint_order,
-        stage,
-        lag(stage) over journey_touchpoints as stage_before
-    from touchpoints
-    window journey_touchpoints as (partition by journey_id order by touchpoint_order)
+        stage_order,
+        lag(stage_order) over journey_touchpoints as order_before
+    from journey_events
+    window journey_touchpoints as (partition by journey_key order by touchpoint_order)
 ),
 
+changes as (
+    select
+        touches.*,
+        history.customer_id,
+        history.event_id,
+        history.occurred_at
+    from touches
+    inner join history on touches.event_key = history.event_key
+    where touches.touchpoint_order = 1 or touches.stage_order is distinct from touches.order_before
+),
+
+-- The first touch opens a stage, and changes none.
 stays as (
     select
         *,
-        lag(occurred_at) over journey_changes as entered_at
+        lag(occurred_at) over journey_changes as entered_at,
+        row_number() over journey_changes - 1 as transition_order
     from changes
-    where stage_before is null or stage <> stage_before
-    window journey_changes as (partition by journey_id order by touchpoint_order)
+    window journey_changes as (partition by journey_key order by touchpoint_order)
 ),
 
 transitions as (
     select
-        stays.journey_id,
-        stays.stage_before as from_stage,
-        stays.stage as to_stage,
+        'journey:' || journey_starts.event_id as journey_id,
+        coalesce(from_stages.stage, 'unlabelled') as from_stage,
+        coalesce(to_stages.stage, 'unlabelled') as to_stage,
         stays.occurred_at,
         epoch(stays.occurred_at - stays.entered_at) as seconds_in_stage,
-        row_number() over (partition by stays.journey_id order by stays.touchpoint_order) as transition_order,
-        coalesce(to_stages.stage_order < from_stages.stage_order, false) as is_regression,
+        stays.transition_order,
+        coalesce(stays.stage_order < stays.order_before, false) as is_regression,
         stays.customer_id,
         stays.event_id
     from stays
-    left join stages as from_stages on stays.stage_before = from_stages.stage
-    left join stages as to_stages on stays.stage = to_stages.stage
-    where stays.stage_before is not null
+    inner join journey_starts on stays.journey_key = journey_starts.event_key
+    left join stages as from_stages on stays.order_before = from_stages.stage_order
+    left join stages as to_stages on stays.stage_order = to_stages.stage_order
+    where stays.transition_order > 0
 )
 
 select * from transitions

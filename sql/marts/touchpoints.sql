@@ -3,7 +3,14 @@
 
 with
 
-events as (select * from intermediate.identified_events),
+events as (select * from staging.events),
+
+history as (select * from intermediate.touchpoint_history),
+
+-- A session and a journey are named after their first event.
+session_starts as (select event_key, event_id from intermediate.touchpoint_history),
+
+journey_starts as (select event_key, event_id from intermediate.touchpoint_history),
 
 journey_events as (select * from intermediate.journey_events),
 
@@ -14,23 +21,24 @@ stages as (select * from taxonomy.stages),
 touchpoints as (
     select
         -- ids
-        events.customer_id,
-        journey_events.journey_id,
-        session_events.session_id,
-        events.event_id,
+        history.customer_id,
+        'journey:' || journey_starts.event_id as journey_id,
+        'session:' || session_starts.event_id as session_id,
+        history.event_id,
 
         -- what happened
-        events.occurred_at,
-        events.channel,
-        events.event_type,
-        events.initiator,
-        journey_events.stage,
+        history.occurred_at,
+        history.channel,
+        history.event_type,
+        history.initiator,
+        coalesce(reached.stage, 'unlabelled') as stage,
         coalesce(furthest.stage, 'unlabelled') as furthest_stage,
         journey_events.touchpoint_order,
-        journey_events.current_stage,
-        journey_events.moment,
-        journey_events.phase,
-        journey_events.is_goal,
+        coalesce(latest.stage, 'unlabelled') as current_stage,
+        reached.moment,
+        reached.phase,
+        history.is_goal,
+        history.event_order,
         journey_events.journey_order,
 
         -- circumstances
@@ -53,9 +61,14 @@ touchpoints as (
         events.survey_score,
         events.properties
     from events
-    inner join journey_events on events.event_id = journey_events.event_id
-    left join session_events on events.event_id = session_events.event_id
+    inner join history on events.event_key = history.event_key
+    inner join journey_events on events.event_key = journey_events.event_key
+    inner join journey_starts on journey_events.journey_key = journey_starts.event_key
+    left join session_events on events.event_key = session_events.event_key
+    left join session_starts on session_events.session_key = session_starts.event_key
+    left join stages as reached on journey_events.stage_order = reached.stage_order
     left join stages as furthest on journey_events.furthest_stage_order = furthest.stage_order
+    left join stages as latest on journey_events.current_stage_order = latest.stage_order
 )
 
 select * from touchpoints

@@ -1,5 +1,5 @@
 -- Who an event names, and as what: its identifiers, normalised, without those that name nobody.
--- Grain: (event_id, role, namespace).
+-- Grain: (event_key, role, namespace).
 
 with
 
@@ -9,6 +9,7 @@ namespaces as (select * from taxonomy.namespaces),
 
 named as (
     select
+        event_key,
         event_id,
         occurred_at,
         sequence,
@@ -18,6 +19,7 @@ named as (
     union all
     -- Who says that two are one person names the other one here.
     select
+        event_key,
         event_id,
         occurred_at,
         sequence,
@@ -29,6 +31,7 @@ named as (
 
 trimmed as (
     select
+        event_key,
         event_id,
         occurred_at,
         sequence,
@@ -41,6 +44,7 @@ trimmed as (
 
 normalised as (
     select
+        event_key,
         event_id,
         occurred_at,
         sequence,
@@ -59,7 +63,7 @@ normalised as (
 
 naming as (
     select
-        normalised.* exclude (written),
+        normalised.* exclude (event_id, occurred_at, sequence, written),
         -- 128 bits of its name: narrow to join on, and the same in every build.
         md5_number(normalised.namespace || ':' || normalised.identifier) as identifier_key,
         coalesce(namespaces.class, 'device') as class,

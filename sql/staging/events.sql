@@ -10,20 +10,20 @@ records as (select * from staging.landed_records),
 settings as (select * from taxonomy.request),
 
 copies as (
-    select event_id, count(*) filter (where outcome <> 'conflicting_duplicate') as copies
+    select event_key, count(*) filter (where outcome <> 'conflicting_duplicate') as copies
     from records
-    group by event_id
+    group by event_key
 ),
 
 kept as (
-    select landed.*, copies.copies
+    select landed.*, copies.event_key, copies.copies
     from landed
     inner join records
         on landed.topic = records.topic
         and landed.generation = records.generation
         and landed.partition = records.partition
         and landed."offset" = records."offset"
-    inner join copies on landed.event_id = copies.event_id
+    inner join copies on records.event_key = copies.event_key
     where records.outcome = 'accepted'
 ),
 
@@ -57,6 +57,7 @@ typed as (
     select
         -- ids
         event_id,
+        event_key,
         nullif(circumstances.session_id, '') as explicit_session_id,
         facts.product_id,
         facts.order_id,

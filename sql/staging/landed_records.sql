@@ -5,40 +5,64 @@ with
 
 landed as (select * from lake.events),
 
+-- 128 bits of an event's name: narrow to join on, and the same in every build.
+records as (
+    select
+        topic,
+        generation,
+        partition,
+        "offset",
+        channel,
+        event_id,
+        payload_hash,
+        md5_number(event_id) as event_key,
+        received_at,
+        kafka_timestamp
+    from landed
+),
+
+repeated as (
+    select event_key
+    from records
+    group by event_key
+    having count(*) > 1
+),
+
 -- Producers retry, so one event_id can land twice, years apart. The first by (received_at, hash) stays.
 copies as (
     select
-        topic,
-        generation,
-        partition,
-        "offset",
-        channel,
-        event_id,
-        payload_hash,
+        records.*,
         row_number() over event_copies as copy_order,
-        first_value(payload_hash) over event_copies as kept_hash
-    from landed
+        first_value(records.payload_hash) over event_copies as kept_hash
+    from records
+    inner join repeated on records.event_key = repeated.event_key
     window event_copies as (
-        partition by event_id
-        order by received_at nulls last, payload_hash, kafka_timestamp nulls last, topic, generation, partition, "offset"
+        partition by records.event_key
+        order by
+            records.received_at nulls last, records.payload_hash, records.kafka_timestamp nulls last, records.topic,
+            records.generation, records.partition, records."offset"
     )
 ),
 
-outcomes as (
+judged as (
     select
-        topic,
-        generation,
-        partition,
-        "offset",
-        channel,
-        event_id,
-        payload_hash,
+        * exclude (copy_order, kept_hash),
         case
             when copy_order = 1 then 'accepted'
             when payload_hash = kept_hash then 'duplicate'
             else 'conflicting_duplicate'
         end as outcome
     from copies
+    union all
+    select records.*, 'accepted' as outcome
+    from records
+    left join repeated on records.event_key = repeated.event_key
+    where repeated.event_key is null
+),
+
+outcomes as (
+    select * exclude (received_at, kafka_timestamp)
+    from judged
 )
 
 select * from outcomes
