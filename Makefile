@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-faults test-laws bench-build bench-funnel bench-landing test-fast check docs lock clean
+.PHONY: help setup demo up down test test-faults test-laws bench-build bench-funnel bench-identity bench-landing bench-sessions test-fast check docs lock clean
 
 help: ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,12 @@ bench-build: $(READY) ## Lake to journeys, full and incremental, at several size
 
 bench-funnel: $(READY) ## A funnel beside ClickHouse and pandas, in one run (pip install chdb)
 	@$(BIN)/python -m benchmarks.funnel
+
+bench-sessions: $(READY) ## Sessions beside ClickHouse, in one run (pip install chdb)
+	@$(BIN)/python -m benchmarks.sessions
+
+bench-identity: $(READY) ## Ten million links to customers, in one run
+	@$(BIN)/python -m benchmarks.identity --links 10000000
 
 bench-landing: $(READY) ## Landing beside its peers and its clients' ceilings, in one run
 	@$(BIN)/python -m benchmarks.landing

@@ -9,19 +9,15 @@ tables. Peak memory is the process's largest resident set. Only ratios mean some
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.apart import Run, apart, run_one
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Source, Warehouse
 
@@ -101,39 +97,18 @@ def source(files: list[str]) -> Source:
     return Source(" ".join(files), files, [])
 
 
-def build(files: list[str], warehouse: Path, memory: str, full: bool) -> dict[str, Any]:
+def build(files: list[str], warehouse: Path, memory: str, full: bool) -> dict[str, float]:
+    """One build; the models that took longest, and for how many seconds."""
     laps: list[tuple[str, float]] = []
-    began = time.perf_counter()
     Warehouse(warehouse, memory_limit=memory).build(
         source(files),
         load_taxonomy("retail"),
         full=full,
         progress=lambda name, *_: laps.append((name, time.perf_counter())),
     )
-    ended = time.perf_counter()
-    spent = {
-        name: round(after - at, 2)
-        for (name, at), after in zip(laps, [at for _, at in laps[1:]] + [ended], strict=True)
-        if after - at > 0.02 * (ended - began)
-    }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {
-        "seconds": ended - began,
-        "peak": peak,
-        "slowest": dict(sorted(spent.items(), key=lambda lap: -lap[1])[:12]),
-    }
-
-
-def apart(*call: Any) -> dict[str, Any]:
-    """One build in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.build", "--one", json.dumps(call, default=str)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if not done.stdout.startswith("{"):
-        raise SystemExit(done.stderr[-3000:])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
-    return found
+    ends = [at for _, at in laps[1:]] + [time.perf_counter()]
+    spent = {name: round(after - at, 2) for (name, at), after in zip(laps, ends, strict=True)}
+    return dict(sorted(spent.items(), key=lambda lap: -lap[1])[:16])
 
 
 def are_equal(one: Path, other: Path) -> bool:
@@ -155,12 +130,16 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--memory", default="8GB", help="DuckDB's memory limit")
     parser.add_argument("--folder", type=Path, help="where the data lies; a temporary folder unless given")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        files, warehouse, memory, full = json.loads(asked.one)
-        print(json.dumps(build(files, Path(warehouse), memory, full)))
+        warehouse, kind, *files = asked.one
+        run_one(lambda: build(files, Path(warehouse), asked.memory, kind == "full"))
         return
+
+    def run(warehouse: Path, kind: str, files: list[str]) -> Run:
+        return apart("benchmarks.build", str(warehouse), kind, *files, "--memory", asked.memory)
+
     console = Console()
     table = Table(title=f"memory limit {asked.memory}")
     for column in ("", "seconds", "µs/event", "of full", "peak GB"):
@@ -169,18 +148,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="journey-bench-", dir=asked.folder) as name:
             root = Path(name)
             whole, later = generate(root / "lake", events)
-            full = apart(whole, root / "updated.duckdb", asked.memory, True)
-            day = apart(later, root / "updated.duckdb", asked.memory, False)
-            again = apart(later, root / "fresh.duckdb", asked.memory, True)
+            full = run(root / "updated.duckdb", "full", whole)
+            day = run(root / "updated.duckdb", "day", later)
+            again = run(root / "fresh.duckdb", "full", later)
             for label, found in (("full", full), ("one customer in a hundred", day)):
                 table.add_row(
-                    f"{events:,} events, {label}", f"{found['seconds']:.1f}", f"{found['seconds'] / events * 1e6:.1f}",
-                    f"{found['seconds'] / full['seconds']:.3f}", f"{found['peak']:.1f}",
+                    f"{events:,} events, {label}", f"{found.seconds:.1f}", f"{found.seconds / events * 1e6:.1f}",
+                    f"{found.seconds / full.seconds:.3f}", f"{found.peak:.1f}",
                 )  # fmt: skip
-                console.print(f"{events:,} {label}: {found['slowest']}")
+                console.print(f"{events:,} {label}: {found.found}")
             if not are_equal(root / "updated.duckdb", root / "fresh.duckdb"):
                 raise SystemExit(f"{events:,} events: the incremental build differs from the full one")
-            console.print(f"{events:,} events: incremental equals full ({again['seconds']:.1f} s)")
+            console.print(f"{events:,} events: incremental equals full ({again.seconds:.1f} s)")
     console.print(table)
 
 

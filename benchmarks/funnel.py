@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.apart import apart, run_one
 from journey_core.models import compiled_models, in_build_order, shipped_models
 from journey_core.taxonomy import Funnel, load_taxonomy
 
@@ -76,9 +72,12 @@ def ours(path: Path, funnels: int) -> dict[int, int]:
             connection.execute(f"create table taxonomy.{name} as from incoming")
         connection.execute(
             "create view intermediate.touchpoint_history as select customer as customer_id, occurred_at, event_type,"
-            " 'customer' as initiator, null::bigint as sequence, file_row_number::varchar as event_id"
+            " 'customer' as initiator, null::bigint as sequence, file_row_number as event_key,"
+            " file_row_number::varchar as event_id, file_row_number as event_order"
             f" from read_parquet('{path}', file_row_number = true)"
         )
+        connection.execute("create schema staging")
+        connection.execute("create view staging.events as from intermediate.touchpoint_history")
         models = {m.name: m for m in in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])}
         for name in _ENGINE:
             connection.execute(f"create table {name} as {models[name].sql}")
@@ -127,42 +126,27 @@ def pandas(path: Path, _: int) -> dict[int, int]:
 WAYS: dict[str, Callable[[Path, int], dict[int, int]]] = {"ours": ours, "clickhouse": clickhouse, "pandas": pandas}
 
 
-def apart(way: str, path: Path, funnels: int) -> dict[str, Any]:
-    """One way in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.funnel", "--one", json.dumps([way, str(path), funnels])],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if not done.stdout.startswith("{"):
-        raise SystemExit(f"{way}: {done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="how many events (default: %(default)s)")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        way, path, funnels = json.loads(asked.one)
-        began = time.perf_counter()
-        depths = WAYS[way](Path(path), funnels)
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(json.dumps({"seconds": seconds, "peak": peak, "depths": sorted(depths.items())}))
+        way, path, funnels = asked.one
+        run_one(lambda: sorted(WAYS[way](Path(path), int(funnels)).items()))
         return
     shown = Table("", "seconds", "of ours", "peak GB", "same customers at each depth")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.parquet"
         generate(path, asked.events)
-        one = apart("ours", path, 1)
-        runs = {"ours, one funnel": one, "ours, ten funnels": apart("ours", path, 10)}
-        runs |= {"ClickHouse, one": apart("clickhouse", path, 1), "pandas, one": apart("pandas", path, 1)}
+        ways = {"ours, one funnel": ("ours", 1), "ours, ten funnels": ("ours", 10)}
+        ways |= {"ClickHouse, one": ("clickhouse", 1), "pandas, one": ("pandas", 1)}
+        runs = {name: apart("benchmarks.funnel", way, str(path), str(funnels)) for name, (way, funnels) in ways.items()}
+    one = runs["ours, one funnel"]
     for name, run in runs.items():
         shown.add_row(
-            name, f"{run['seconds']:.1f}", f"{run['seconds'] / one['seconds']:.2f}", f"{run['peak']:.2f}",
-            "yes" if run["depths"] == one["depths"] else f"NO: {run['depths']} for {one['depths']}",
+            name, f"{run.seconds:.1f}", f"{run.seconds / one.seconds:.2f}", f"{run.peak:.2f}",
+            "yes" if run.found == one.found else f"NO: {run.found} for {one.found}",
         )  # fmt: skip
     Console().print(f"{asked.events:,} events", shown)
 

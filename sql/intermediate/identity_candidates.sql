@@ -7,47 +7,56 @@ identifiers as (select * from intermediate.identifiers),
 
 links as (select * from intermediate.identity_links),
 
--- Everyone takes the smallest label next door, and so does whoever lent them theirs (Shiloach and Vishkin, 1982): a
--- chain of ten thousand ends in a dozen rounds.
-candidates using key (identifier_key) as (
-    select identifier_key, identifier_key as candidate_key
+between_them as (
+    select from_key, to_key
+    from links
+    where
+        from_key in (select identifier_key from identifiers)
+        and to_key in (select identifier_key from identifiers)
+),
+
+-- Everyone takes the smallest of its neighbours and itself as its label; then the labels are linked as those who bear
+-- them were, and so on, until no two labels are (contraction, after Boruvka, 1926). Keys are random, so each round leaves
+-- a fraction of the one before it: a chain of ten thousand ends in two dozen rounds. Beside the links, each identifier
+-- and its label so far.
+rounds as (
+    select from_key as one, to_key as other, true as is_link, 0 as round
+    from between_them
+    union all
+    select to_key as one, from_key as other, true as is_link, 0 as round
+    from between_them
+    union all
+    select identifier_key as one, identifier_key as other, false as is_link, 0 as round
     from identifiers
-    union
+    union all
     (
         with
 
-        differing as (
-            select
-                links.from_key,
-                links.to_key,
-                from_labels.candidate_key as from_label,
-                to_labels.candidate_key as to_label
-            from links
-            inner join recurring.candidates as from_labels on links.from_key = from_labels.identifier_key
-            inner join recurring.candidates as to_labels on links.to_key = to_labels.identifier_key
-            where from_labels.candidate_key <> to_labels.candidate_key
-        ),
-
-        lower_labels as (
-            select greatest(from_label, to_label) as identifier_key, least(from_label, to_label) as candidate_key
-            from differing
-            union all
-            select
-                case when from_label > to_label then from_key else to_key end as identifier_key,
-                least(from_label, to_label) as candidate_key
-            from differing
-            union all
-            select labelled.identifier_key, lenders.candidate_key
-            from recurring.candidates as labelled
-            inner join recurring.candidates as lenders on labelled.candidate_key = lenders.identifier_key
-            where lenders.candidate_key < labelled.candidate_key
+        labels as (
+            select one, least(one, min(other)) as label
+            from rounds
+            where is_link
+            group by one
         )
 
-        select lower_labels.identifier_key, min(lower_labels.candidate_key) as candidate_key
-        from lower_labels
-        where exists (from candidates)
-        group by lower_labels.identifier_key
+        select distinct one_labels.label as one, other_labels.label as other, true as is_link, rounds.round + 1 as round
+        from rounds
+        inner join labels as one_labels on rounds.one = one_labels.one
+        inner join labels as other_labels on rounds.other = other_labels.one
+        where rounds.is_link and one_labels.label <> other_labels.label
+        union all
+        select rounds.one, labels.label as other, false as is_link, rounds.round + 1 as round
+        from rounds
+        inner join labels on rounds.other = labels.one
+        where not rounds.is_link
     )
+),
+
+candidates as (
+    select one as identifier_key, arg_max(other, round) as candidate_key
+    from rounds
+    where not is_link
+    group by one
 )
 
 select * from candidates

@@ -19,8 +19,10 @@ staged as (
         history.prior_goals,
         stages.stage_order,
         history.is_goal or coalesce(stages.moment in ('before', 'purchase'), false) as is_toward_next,
-        history.occurred_at - lag(history.occurred_at) over customer_events > settings.idle_timeout as is_after_silence,
-        history.occurred_at > history.last_goal_at + settings.post_goal_period as is_after_post_goal_period
+        epoch_us(history.occurred_at) - lag(epoch_us(history.occurred_at)) over customer_events
+        > epoch_us(settings.idle_timeout) as is_after_silence,
+        epoch_us(history.occurred_at) - epoch_us(history.last_goal_at)
+        > epoch_us(settings.post_goal_period) as is_after_post_goal_period
     from history
     inner join labels on history.event_key = labels.event_key
     left join stages on labels.stage = stages.stage

@@ -9,7 +9,7 @@ events as (select * from staging.events),
 
 timeouts as (select * from taxonomy.session_timeouts),
 
-settings as (select * from taxonomy.sessions),
+settings as (select *, epoch_us(session_max_length) as max_length from taxonomy.sessions),
 
 campaigns as (
     select
@@ -21,16 +21,16 @@ campaigns as (
         and coalesce(campaign_source, campaign_medium, campaign_name) is not null
 ),
 
--- What the company does, nobody's session contains.
+-- What the company does, nobody's session contains. Instants and lengths in microseconds: exact, and quick to compare.
 visits as (
     select
         history.customer_key,
         history.source_device,
         history.event_key,
         history.event_order,
-        history.occurred_at,
+        epoch_us(history.occurred_at) as instant,
         history.explicit_session_id,
-        timeouts.timeout,
+        epoch_us(timeouts.timeout) as timeout,
         campaigns.campaign,
         timezone(settings.midnight_of, history.occurred_at)::date as local_day
     from history
@@ -45,9 +45,26 @@ gaps as (
     select
         * exclude (customer_key, source_device),
         first_value(event_key) over device_visits as device_key,
-        coalesce(occurred_at - lag(occurred_at) over device_visits > timeout, false) as is_after_timeout
+        coalesce(instant - lag(instant) over device_visits > timeout, false) as is_after_timeout,
+        count(coalesce(explicit_session_id, campaign, local_day::varchar)) over (
+            device_visits rows between unbounded preceding and unbounded following
+        ) = 0 as is_plain
     from visits
     window device_visits as (partition by customer_key, source_device order by event_order)
+),
+
+-- Where nothing but silence can cut, it has.
+plain as (
+    select
+        device_key,
+        event_key,
+        event_order,
+        instant,
+        '' as session_label,
+        is_after_timeout or event_key = device_key as is_start,
+        'timeout' as cause
+    from gaps
+    where is_plain
 ),
 
 -- 2. The producer's own session id. An event without one belongs to the id before it, or to the first after it; neither
@@ -60,6 +77,7 @@ neighbours as (
         first_value(case when is_after_timeout then '' else explicit_session_id end ignore nulls)
             over (device_visits rows between 1 following and unbounded following) as label_after
     from gaps
+    where not is_plain
     window device_visits as (partition by device_key order by event_order)
 ),
 
@@ -76,7 +94,7 @@ paused as (
     select
         * exclude (timeout, local_day),
         case
-            when occurred_at - lag(occurred_at) over label_visits > timeout then 'timeout'
+            when instant - lag(instant) over label_visits > timeout then 'timeout'
             when local_day <> lag(local_day) over label_visits then 'midnight'
         end as pause,
         row_number() over label_visits = 1 as is_first_of_label
@@ -99,7 +117,11 @@ remembered as (
 
 cut as (
     select
-        * exclude (campaign, campaign_before, pause, is_after_timeout),
+        device_key,
+        event_key,
+        event_order,
+        instant,
+        session_label,
         coalesce(is_first_of_label or pause is not null or campaign <> campaign_before, false) as is_start,
         case
             when is_after_timeout or pause = 'timeout' then 'timeout'
@@ -108,6 +130,8 @@ cut as (
             else 'campaign'
         end as cause
     from remembered
+    union all
+    select * from plain
 ),
 
 runs as (
@@ -115,9 +139,9 @@ runs as (
         device_key,
         event_key,
         event_order,
-        occurred_at,
+        instant,
         last_value(case when is_start then event_key end ignore nulls) over label_visits as run_key,
-        last_value(case when is_start then occurred_at end ignore nulls) over label_visits as run_started_at,
+        last_value(case when is_start then instant end ignore nulls) over label_visits as run_started_at,
         last_value(case when is_start then cause end ignore nulls) over label_visits as run_cause
     from cut
     window label_visits as (
@@ -132,7 +156,7 @@ long_runs as (
     select distinct runs.run_key
     from runs
     cross join settings
-    where runs.occurred_at > runs.run_started_at + settings.session_max_length
+    where runs.instant > runs.run_started_at + settings.max_length
 ),
 
 long_events as (
@@ -142,16 +166,16 @@ long_events as (
 ),
 
 starts as (
-    select run_key, min(occurred_at) as started_at
+    select run_key, min(instant) as started_at
     from long_events
     group by run_key
     union all
-    select starts.run_key, min(long_events.occurred_at) as started_at
+    select starts.run_key, min(long_events.instant) as started_at
     from starts
     cross join settings
     inner join long_events
         on starts.run_key = long_events.run_key
-        and long_events.occurred_at > starts.started_at + settings.session_max_length
+        and long_events.instant > starts.started_at + settings.max_length
     group by starts.run_key, starts.started_at
 ),
 
@@ -164,7 +188,7 @@ pieces as (
     from long_events
     inner join starts
         on long_events.run_key = starts.run_key
-        and long_events.occurred_at >= starts.started_at
+        and long_events.instant >= starts.started_at
     group by long_events.run_key, long_events.event_key, long_events.event_order
 ),
 

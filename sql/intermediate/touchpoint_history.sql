@@ -5,24 +5,23 @@ with
 
 events as (select * from staging.events),
 
+names as (
+    select event_key, event_id, explicit_session_id, sequence, event_type, channel, initiator
+    from staging.events
+),
+
 owners as (select * from intermediate.event_owners),
 
 goal_events as (select * from taxonomy.goal_events),
 
--- What the windows need, and nothing wide.
+-- What the order needs, and nothing wide.
 owned as (
     select
-        owners.customer_id,
         md5_number(owners.customer_id) as customer_key,
         events.event_key,
         events.event_id,
-        coalesce(owners.source_device, 'channel:' || events.channel) as source_device,
         events.occurred_at,
         events.sequence,
-        events.event_type,
-        events.channel,
-        events.initiator,
-        events.explicit_session_id,
         goal_events.event_key is not null as is_goal,
         case when events.event_type = 'order_completed' then events.occurred_at end as ordered_at,
         case when goal_events.event_key is not null then events.occurred_at end as reached_goal_at,
@@ -32,16 +31,18 @@ owned as (
     left join goal_events on events.event_key = goal_events.event_key
 ),
 
-remembered as (
+ordered as (
     select
-        owned.* exclude (ordered_at, reached_goal_at, delivered_at),
+        customer_key,
+        event_key,
+        is_goal,
+        occurred_at,
         row_number() over customer_events as event_order,
         count(ordered_at) over earlier as prior_orders,
         count(reached_goal_at) over earlier as prior_goals,
-        (epoch_us(occurred_at) - epoch_us(max(ordered_at) over earlier)) / 1e6 / 86400 as days_since_order,
-        (epoch_us(occurred_at) - epoch_us(max(reached_goal_at) over earlier)) / 1e6 / 86400 as days_since_goal,
-        (epoch_us(occurred_at) - epoch_us(max(delivered_at) over earlier)) / 1e6 / 86400 as days_since_delivery,
-        max(reached_goal_at) over earlier as last_goal_at
+        max(ordered_at) over earlier as last_order_at,
+        max(reached_goal_at) over earlier as last_goal_at,
+        max(delivered_at) over earlier as last_delivery_at
     from owned
     -- The one order of a customer's events (law L3); never the order of arrival.
     window
@@ -54,6 +55,37 @@ remembered as (
             order by occurred_at, sequence nulls last, event_id
             rows between unbounded preceding and 1 preceding
         )
+),
+
+remembered as (
+    select
+        -- ids
+        owners.customer_id,
+        ordered.customer_key,
+        ordered.event_key,
+        names.event_id,
+        coalesce(owners.source_device, 'channel:' || names.channel) as source_device,
+        names.explicit_session_id,
+
+        -- what happened
+        ordered.occurred_at,
+        names.sequence,
+        names.event_type,
+        names.channel,
+        names.initiator,
+        ordered.is_goal,
+
+        -- what came before it
+        ordered.event_order,
+        ordered.prior_orders,
+        ordered.prior_goals,
+        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_order_at)) / 1e6 / 86400 as days_since_order,
+        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_goal_at)) / 1e6 / 86400 as days_since_goal,
+        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_delivery_at)) / 1e6 / 86400 as days_since_delivery,
+        ordered.last_goal_at
+    from ordered
+    inner join owners on ordered.event_key = owners.event_key
+    inner join names on ordered.event_key = names.event_key
 )
 
 select * from remembered

@@ -1,0 +1,37 @@
+"""One way of doing a thing, in a process of its own: its time and its largest resident set."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """`seconds` of the work alone, imports of the way itself included; `peak` in GB; `found` is what it gave."""
+
+    seconds: float
+    peak: float
+    found: Any
+
+
+def run_one(way: Callable[[], Any]) -> None:
+    """In the process of its own: run it, and print what `apart` reads."""
+    began = time.perf_counter()
+    found = way()
+    seconds = time.perf_counter() - began
+    print(json.dumps(asdict(Run(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, found))))
+
+
+def apart(module: str, *call: str) -> Run:
+    """Run `python -m module --one ...call`, which ends in `run_one`. Raises SystemExit with its words if it fails."""
+    done = subprocess.run([sys.executable, "-m", module, "--one", *call], capture_output=True, text=True, check=False)
+    if not done.stdout.startswith("{"):
+        raise SystemExit(f"{call[0]}: {done.stderr[-3000:]}")
+    return Run(**json.loads(done.stdout.splitlines()[0]))
