@@ -27,6 +27,8 @@ from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, finger
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
+# What part of a table's rows may be replaced ones before they are cleared away.
+_DEAD_SHARE = 0.2
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
 
 
@@ -175,6 +177,8 @@ class Warehouse:
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
+                if made is not None:
+                    _put_off_vacuum(connection)
                 connection.execute("commit")
             # Not inside the transaction: DuckDB refuses to commit rows of a table that the same transaction drops.
             connection.execute("drop schema lake cascade")
@@ -432,6 +436,18 @@ def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
             f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "
             "yours, look at the expressions that it compares"
         ) from error
+
+
+def _put_off_vacuum(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let replaced rows lie while they are few: to write whole row groups anew costs more than a day's build."""
+    name = "intermediate.touchpoint_history"
+    held = _one(
+        connection,
+        "select any_value(estimated_size) from duckdb_tables()"
+        f" where database_name = current_database() and schema_name || '.' || table_name = '{name}'",
+    )
+    if (held or 0) * (1 - _DEAD_SHARE) <= _one(connection, f"select count(*) from {name}"):
+        connection.execute("set max_vacuum_tasks = 0")
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:

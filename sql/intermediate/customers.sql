@@ -25,35 +25,44 @@ prefixes as (
     where class = 'strong'
 ),
 
-named_members as (
+strong_names as (
     select
-        members.*,
-        case
-            when members.namespace = 'customer_id' and prefixes.prefix is null then members.identifier
-            else members.namespace || ':' || members.identifier
-        end as strong_name
+        members.component_key,
+        arg_min(
+            case
+                when members.namespace = 'customer_id' and prefixes.prefix is null then members.identifier
+                else members.namespace || ':' || members.identifier
+            end,
+            (members.strength, members.first_seen_at, members.identifier)
+        ) as strong_identifier
     from members
     left join prefixes
         on split_part(members.identifier, ':', 1) = prefixes.prefix
         and contains(members.identifier, ':')
+    where members.class = 'strong'
+    group by members.component_key
 ),
 
-names as (
+anonymous_names as (
     select
-        component_key,
-        arg_min(strong_name, (strength, first_seen_at, identifier)) filter (where class = 'strong') as strong_identifier,
-        'anonymous:' || left(sha256(arg_min(json_array(namespace, identifier)::varchar, (namespace, identifier))), 16) as anonymous_name
-    from named_members
-    group by component_key
+        members.component_key,
+        'anonymous:' || left(
+            sha256(arg_min(json_array(members.namespace, members.identifier)::varchar, (members.namespace, members.identifier))), 16
+        ) as anonymous_name
+    from members
+    left join strong_names on members.component_key = strong_names.component_key
+    where strong_names.component_key is null
+    group by members.component_key
 ),
 
 named as (
     select
         members.*,
-        coalesce(names.strong_identifier, names.anonymous_name) as customer_id,
-        names.strong_identifier is not null as is_known
+        coalesce(strong_names.strong_identifier, anonymous_names.anonymous_name) as customer_id,
+        strong_names.strong_identifier is not null as is_known
     from members
-    inner join names on members.component_key = names.component_key
+    left join strong_names on members.component_key = strong_names.component_key
+    left join anonymous_names on members.component_key = anonymous_names.component_key
 )
 
 select * from named

@@ -18,15 +18,15 @@ between_them as (
 -- Everyone takes the smallest of its neighbours and itself as its label; then the labels are linked as those who bear
 -- them were, and so on, until no two labels are (contraction, after Boruvka, 1926). Keys are random, so each round leaves
 -- a fraction of the one before it: a chain of ten thousand ends in two dozen rounds. Beside the links, each identifier
--- and its label so far.
+-- and its label so far: no label is larger than the one before it.
 rounds as (
-    select from_key as one, to_key as other, true as is_link, 0 as round
+    select from_key as one, to_key as other, true as is_link
     from between_them
     union all
-    select to_key as one, from_key as other, true as is_link, 0 as round
+    select to_key as one, from_key as other, true as is_link
     from between_them
     union all
-    select identifier_key as one, identifier_key as other, false as is_link, 0 as round
+    select identifier_key as one, identifier_key as other, false as is_link
     from identifiers
     union all
     (
@@ -39,13 +39,13 @@ rounds as (
             group by one
         )
 
-        select distinct one_labels.label as one, other_labels.label as other, true as is_link, rounds.round + 1 as round
+        select distinct one_labels.label as one, other_labels.label as other, true as is_link
         from rounds
         inner join labels as one_labels on rounds.one = one_labels.one
         inner join labels as other_labels on rounds.other = other_labels.one
         where rounds.is_link and one_labels.label <> other_labels.label
         union all
-        select rounds.one, labels.label as other, false as is_link, rounds.round + 1 as round
+        select rounds.one, labels.label as other, false as is_link
         from rounds
         inner join labels on rounds.other = labels.one
         where not rounds.is_link
@@ -53,7 +53,7 @@ rounds as (
 ),
 
 candidates as (
-    select one as identifier_key, arg_max(other, round) as candidate_key
+    select one as identifier_key, min(other) as candidate_key
     from rounds
     where not is_link
     group by one
