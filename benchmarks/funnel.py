@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.apart import apart, run_one
 from journey_core.models import compiled_models, in_build_order, shipped_models
-from journey_core.taxonomy import Funnel, load_taxonomy
+from journey_core.taxonomy import TOUCHPOINT_COLUMNS, Funnel, load_taxonomy
 
 STEPS = ("page_viewed", "product_viewed", "product_added", "checkout_started", "order_completed")
 EVENTS_PER_CUSTOMER = 40
@@ -67,11 +67,15 @@ def ours(path: Path, funnels: int) -> dict[int, int]:
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as connection:
         connection.execute("set timezone = 'UTC'; set memory_limit = '16GB'")
         connection.execute("create schema intermediate; create schema taxonomy; create schema marts")
+        used = {"occurred_at", "event_type", "initiator"}
+        unused = {name: kind for name, kind in TOUCHPOINT_COLUMNS.items() if name not in used}
         for name, rows in taxonomy.tables(None).items():
             connection.register("incoming", rows)
             connection.execute(f"create table taxonomy.{name} as from incoming")
         connection.execute(
-            "create view intermediate.touchpoint_history as select customer as customer_id, occurred_at, event_type,"
+            "create view intermediate.touchpoint_history as select customer as customer_id, customer as customer_key,"
+            " occurred_at, event_type,"
+            f" {', '.join(f'null::{kind} as {name}' for name, kind in unused.items())},"
             " 'customer' as initiator, null::bigint as sequence, file_row_number as event_key,"
             " file_row_number::varchar as event_id, file_row_number as event_order"
             f" from read_parquet('{path}', file_row_number = true)"

@@ -1,6 +1,6 @@
 """A taxonomy: stages, rules, sessions, journeys, identity, funnels. YAML in, rows and predicates out.
 
-Rows become the tables of schema `taxonomy` (`tables`); predicates become four selects over touchpoints (`models`).
+Rows become the tables of schema `taxonomy` (`tables`); predicates become selects over them (`models`).
 A new stage, rule or funnel is an edit of YAML: no table changes its shape.
 """
 
@@ -37,7 +37,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "currency": "varchar", "rating": "double", "error_code": "varchar", "support_topic": "varchar",
     "survey_kind": "varchar", "survey_score": "double", "properties": "json", "context": "json",
 }  # fmt: skip
-#: ... and over one event with its customer's history before it: the columns of `intermediate.touchpoint_history`.
+#: ... and over one event with its customer's history before it: also columns of `intermediate.touchpoint_history`.
 TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "prior_orders": "bigint",
     "prior_goals": "bigint",
@@ -45,8 +45,6 @@ TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "days_since_goal": "double",
     "days_since_delivery": "double",
 }
-# What every match says of its touchpoint: all that funnels and reasons need to know of it.
-_PLACE = "event_key, event_id, customer_id, event_order, occurred_at, sequence, initiator"
 _TOUCHPOINTS = (
     "select history.event_key, history.event_id, history.customer_id, history.event_order, history.sequence, "
     + ", ".join(f"{'events' if name in EVENT_COLUMNS else 'history'}.{name}" for name in TOUCHPOINT_COLUMNS)
@@ -342,16 +340,24 @@ class Taxonomy(Document):
                 f" coalesce(try({self.experience.guidance}), false) as is_guidance,"
                 f" coalesce(try({self.experience.desire}), false) as is_desire from ({_TOUCHPOINTS}) as touchpoints"
             ),
+            # Beside each match, all that its readers need to know of the touchpoint.
             "step_matches": _unnested(
+                "event_key, event_id, customer_id, event_order, occurred_at, sequence, initiator",
                 steps,
                 "funnel varchar, step_order integer, held varchar[]",
                 "match.funnel, match.step_order, match.held",
             ),
             "exclusion_matches": _unnested(
-                exclusions, "funnel varchar, exclusion_order integer", "match.funnel, match.exclusion_order"
+                "customer_id, event_order, occurred_at",
+                exclusions,
+                "funnel varchar, exclusion_order integer",
+                "match.funnel, match.exclusion_order",
             ),
-            "signal_matches": _unnested(signals, "varchar", "match as signal"),
+            "signal_matches": _unnested(
+                "event_key, event_id, customer_id, event_order", signals, "varchar", "match as signal"
+            ),
             "segment_values": _unnested(
+                "event_id, customer_id",
                 segments,
                 "segment_by varchar, segment varchar",
                 "match.segment_by, match.segment",
@@ -631,11 +637,11 @@ def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iter
             yield (*where, index), f"the {noun} `{name}` stands here twice; names differ"
 
 
-def _unnested(items: list[str], columns: str, selected: str, where: str = "") -> str:
+def _unnested(place: str, items: list[str], columns: str, selected: str, where: str = "") -> str:
     """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
     kind = f"struct({columns})" if " " in columns else columns
     matches = f"unnest([{', '.join(items)}]::{kind}[])"
     return (
-        f"with matched as (select {_PLACE}, {matches} as match from ({_TOUCHPOINTS}) as touchpoints {where})\n"
-        f"select {_PLACE}, {selected} from matched where match is not null"
+        f"with matched as (select {place}, {matches} as match from ({_TOUCHPOINTS}) as touchpoints {where})\n"
+        f"select {place}, {selected} from matched where match is not null"
     )

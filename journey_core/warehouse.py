@@ -417,7 +417,7 @@ def _create_sources(
     for (name,) in connection.execute(
         "select schema_name || '.' || table_name from duckdb_tables() where database_name = current_database()"
     ).fetchall():
-        if name not in built and name.split(".")[0] in SCHEMAS_IN_ORDER:
+        if name not in built | set(tables) and name.split(".")[0] in (*SCHEMAS_IN_ORDER, "taxonomy"):
             connection.execute(f"drop table {name}")
     for name, rows in source.rows().items():
         if isinstance(rows, str):

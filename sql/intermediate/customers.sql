@@ -47,7 +47,12 @@ anonymous_names as (
     select
         members.component_key,
         'anonymous:' || left(
-            sha256(arg_min(json_array(members.namespace, members.identifier)::varchar, (members.namespace, members.identifier))), 16
+            sha256(
+                arg_min(
+                    json_array(members.namespace, members.identifier)::varchar, (members.namespace, members.identifier)
+                )
+            ),
+            16
         ) as anonymous_name
     from members
     left join strong_names on members.component_key = strong_names.component_key

@@ -31,7 +31,7 @@ strongest as (
 ),
 
 devices as (
-    select identifier_key, any_value(namespace) || ':' || any_value(identifier) as source_device
+    select identifier_key, any_value(namespace || ':' || identifier) as source_device
     from evidence
     where class = 'device'
     group by identifier_key

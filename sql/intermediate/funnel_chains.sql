@@ -73,9 +73,10 @@ entries as (
         and (matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
 ),
 
--- One round per step. An event is told by its place in its customer's order. `step_times` and `event_orders` stand in the
--- order of preference: the required steps first, then the optional ones; a step that is not taken has `infinity` and 0.
--- `recent` are the events that a later one could meet at one instant, where it matters: because they could take another step too, or say their place by `sequence`.
+-- One round per step. An event is told by its place in its customer's order. `step_times` and `event_orders` stand in
+-- the order of preference: the required steps first, then the optional ones; a step that is not taken has `infinity`
+-- and 0. `recent` are the events that a later one could meet at one instant, where it matters: because they could take
+-- another step too, or say their place by `sequence`.
 chains as (
     select
         funnel,

@@ -99,7 +99,9 @@ best_chains as (
         chains.entry_order,
         chains.entered_at,
         arg_min(
-            struct_pack(step_times := chains.step_times, event_orders := chains.event_orders, newest_at := chains.newest_at),
+            struct_pack(
+                step_times := chains.step_times, event_orders := chains.event_orders, newest_at := chains.newest_at
+            ),
             struct_pack(
                 missing := len(list_filter(
                     chains.step_times[:funnels.required_steps], lambda taken_at: taken_at = 'infinity'::timestamptz

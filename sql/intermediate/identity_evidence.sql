@@ -15,7 +15,7 @@ named as (
 
 -- An event that merges somebody with themselves names them once.
 merged as (
-    select event_identifiers.*
+    select distinct event_identifiers.*
     from event_identifiers
     where
         event_identifiers.role = 'merged_with'

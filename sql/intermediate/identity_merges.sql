@@ -13,6 +13,13 @@ merging as (
     where role = 'merged_with'
 ),
 
+-- Few of many, so they are picked out before anything is joined.
+held as (
+    select event_key, identifier_key
+    from evidence
+    where not is_void and event_key in (select event_key from merging)
+),
+
 -- One subject on each side: the strongest identifier there. What else the event names is evidence like any other's.
 sides as (
     select
@@ -23,11 +30,10 @@ sides as (
             (event_identifiers.strength, event_identifiers.namespace, event_identifiers.identifier)
         ) as identifier_key
     from event_identifiers
-    inner join merging on event_identifiers.event_key = merging.event_key
-    inner join evidence
-        on event_identifiers.event_key = evidence.event_key
-        and event_identifiers.identifier_key = evidence.identifier_key
-    where event_identifiers.role <> 'removed' and not evidence.is_void
+    inner join held
+        on event_identifiers.event_key = held.event_key
+        and event_identifiers.identifier_key = held.identifier_key
+    where event_identifiers.role <> 'removed'
     group by event_identifiers.event_key, event_identifiers.role
 ),
 

@@ -90,7 +90,7 @@ journeys as (
         climbed.event_key,
         history.customer_id,
         climbed.journey_key,
-        climbed.journey_order::bigint as journey_order,
+        climbed.journey_order,
         climbed.touchpoint_order,
         climbed.stage_order,
         climbed.furthest_stage_order,

@@ -72,7 +72,7 @@ plain as (
 neighbours as (
     select
         *,
-        last_value(case when is_after_timeout then coalesce(explicit_session_id, '') else explicit_session_id end ignore nulls)
+        last_value(coalesce(explicit_session_id, case when is_after_timeout then '' end) ignore nulls)
             over (device_visits rows between unbounded preceding and current row) as label_before,
         first_value(case when is_after_timeout then '' else explicit_session_id end ignore nulls)
             over (device_visits rows between 1 following and unbounded following) as label_after
@@ -106,7 +106,7 @@ paused as (
 remembered as (
     select
         *,
-        last_value(case when pause is not null or is_first_of_label then coalesce(campaign, '') else campaign end ignore nulls)
+        last_value(coalesce(campaign, case when pause is not null or is_first_of_label then '' end) ignore nulls)
             over (
                 partition by device_key, session_label
                 order by event_order

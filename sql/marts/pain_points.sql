@@ -5,11 +5,9 @@ with
 
 drop_reasons as (select * from marts.drop_reasons),
 
-attempts as (select * from marts.funnel_attempts),
-
 attempt_segments as (select * from intermediate.funnel_attempt_segments),
 
-touchpoints as (select * from marts.touchpoints),
+earned as (select * from intermediate.attempt_revenues),
 
 reasons as (select * from taxonomy.reasons),
 
@@ -18,23 +16,6 @@ funnels as (select * from taxonomy.funnels),
 funnel_successors as (select * from taxonomy.funnel_successors),
 
 observation as (select * from staging.observation),
-
--- What a converted attempt brings in: the revenue of the last of its events that has any.
-earned as (
-    select
-        attempts.funnel,
-        attempts.customer_id,
-        attempts.attempt,
-        arg_max(
-            struct_pack(currency := touchpoints.currency, revenue := touchpoints.revenue),
-            (touchpoints.occurred_at, touchpoints.event_id)
-        ) filter (where touchpoints.revenue is not null) as paid
-    from attempts
-    cross join unnest(attempts.event_ids) as matched (event_id)
-    inner join touchpoints on matched.event_id = touchpoints.event_id
-    where attempts.status = 'converted'
-    group by attempts.funnel, attempts.customer_id, attempts.attempt
-),
 
 currencies as (
     select funnel, paid.currency as currency

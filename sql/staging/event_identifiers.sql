@@ -64,8 +64,10 @@ normalised as (
 naming as (
     select
         normalised.* exclude (event_id, occurred_at, sequence, written),
-        -- 128 bits of its name: narrow to join on, and the same in every build.
-        md5_number(normalised.namespace || ':' || normalised.identifier) as identifier_key,
+        -- 128 bits of its name: narrow to join on, and the same in every build. The length tells `b:c` of `a` from `c`
+        -- of `a:b`.
+        md5_number(length(normalised.namespace) || ':' || normalised.namespace || ':' || normalised.identifier)
+            as identifier_key,
         coalesce(namespaces.class, 'device') as class,
         -- Its place in the one order of events (law L3).
         struct_pack(

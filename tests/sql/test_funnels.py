@@ -193,6 +193,14 @@ def test_in_any_order_the_number_of_steps_counts(build_world):
         ("ann", 2, ["2", None, "1"]),
         ("bob", 1, [None, "3", None]),
     ]
+    assert tables.values("select customer_id, last_event_id from marts.funnel_attempts order by 1") == [
+        ("ann", "2"),
+        ("bob", "3"),
+    ]
+    assert tables.values("select customer_id, exit_event_id from marts.funnel_exits order by 1") == [
+        ("ann", "2"),
+        ("bob", "3"),
+    ]
     assert tables.values(
         "select step, customers_reached, customers_dropped from marts.funnel_drops where segment_by = 'all' order by 1"
     ) == [("1 of 3", 2, 1), ("2 of 3", 1, 1), ("3 of 3", 0, 0)]

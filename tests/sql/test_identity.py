@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import duckdb
 import pytest
 
+from journey_core.models import shipped_models
 from journey_core.taxonomy import load_taxonomy
 from tests.conftest import event
 
@@ -277,6 +279,41 @@ def test_a_chain_of_ten_thousand_identifiers_is_one_customer(build_world):
 
 
 @pytest.mark.integration  # for its size
+def test_no_order_of_keys_keeps_a_chain_long():
+    """Who knows how keys are made can link them in their order: each neighbour the next larger one."""
+    length = 3000
+    (model,) = [model for model in shipped_models() if model.name == "intermediate.identity_candidates"]
+    with duckdb.connect() as connection:
+        connection.execute(f"""
+            create schema intermediate;
+            create table intermediate.identifiers as select i::uhugeint as identifier_key from range({length}) as t(i);
+            create table intermediate.identity_links as
+            select i::uhugeint as from_key, (i + 1)::uhugeint as to_key from range({length} - 1) as t(i);
+        """)
+        assert connection.execute(f"select distinct candidate_key from ({model.sql})").fetchall() == [(0,)]
+        rows = model.sql.replace("select * from candidates", "select count(*), max(round) from rounds")
+        ((held, rounds),) = connection.execute(rows).fetchall()
+        assert held < 50 * length  # not 2 * length ** 2
+        assert rounds < 60
+
+
+def test_names_that_look_alike_are_two_identifiers(build_world):
+    ann, bob = ({"customer_id": name, "a": "b:c"} for name in ("ann", "bob"))
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", who=ann),
+            event("2", "2026-01-01 11:00", who=bob),
+            event("3", "2026-01-01 12:00", who={"a": "b:c", "a:b": "c"}),
+        ]
+    )
+    assert tables.values("select event_id, count(*) from marts.touchpoints group by 1 order by 1") == [
+        ("1", 1),
+        ("2", 1),
+        ("3", 1),
+    ]
+    assert tables.values("select count(distinct identifier_key) from intermediate.identity_evidence") == [(4,)]
+
+
 def test_a_hub_of_a_hundred_thousand_links_holds(build_world):
     """One cookie seen with a hundred thousand installs is one customer; a hundred thousand customers share a device."""
     many = range(100_000)

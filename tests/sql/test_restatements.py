@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from journey_core.errors import NotBuiltError
@@ -108,6 +109,17 @@ def test_another_taxonomy_is_the_cause_of_what_it_changes_and_only_that_is_built
     assert "updating intermediate.session_events" in built
     assert "building marts.journeys" in built
     assert "building staging.events" not in built
+
+
+def test_nothing_is_left_of_models_that_are_no_more(rebuild, tmp_path):
+    """An older version's tables would keep who is erased."""
+    rebuild(BASE)
+    with duckdb.connect(str(tmp_path / "one.duckdb")) as connection:
+        connection.execute("create table taxonomy.touchpoint_stages as select 'ann' as customer_id")
+        connection.execute("create table intermediate.identified_events as select 'ann' as customer_id")
+    tables = rebuild([*BASE, event("4", "2026-01-14 10:00", who=ANN)])
+    gone = "('touchpoint_stages', 'identified_events')"
+    assert tables.values(f"select count(*) from duckdb_tables() where table_name in {gone}") == [(0,)]
 
 
 ROOT = str(Path(__file__).parents[2])
