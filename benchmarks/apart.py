@@ -1,4 +1,4 @@
-"""One way of doing a thing, in a process of its own: its time and its largest resident set."""
+"""What benchmarks share: doing a thing in a process of its own, and a taxonomy for models that run alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import duckdb
+
+from journey_core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,11 @@ def apart(module: str, *call: str) -> Run:
     if not done.stdout.startswith("{"):
         raise SystemExit(f"{call[0]}: {done.stderr[-3000:]}")
     return Run(**json.loads(done.stdout.splitlines()[0]))
+
+
+def create_taxonomy(connection: duckdb.DuckDBPyConnection, taxonomy: Taxonomy) -> None:
+    """The rows of schema `taxonomy`, for models that run without a warehouse."""
+    connection.execute("create schema taxonomy")
+    for name, rows in taxonomy.tables(None).items():
+        connection.register("incoming", rows)
+        connection.execute(f"create table taxonomy.{name} as from incoming")

@@ -20,7 +20,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.apart import apart, run_one
+from benchmarks.apart import apart, create_taxonomy, run_one
 from journey_core.models import compiled_models, in_build_order, shipped_models
 from journey_core.taxonomy import TOUCHPOINT_COLUMNS, Funnel, load_taxonomy
 
@@ -66,12 +66,10 @@ def ours(path: Path, funnels: int) -> dict[int, int]:
     taxonomy = load_taxonomy("retail").model_copy(update={"funnels": made})
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as connection:
         connection.execute("set timezone = 'UTC'; set memory_limit = '16GB'")
-        connection.execute("create schema intermediate; create schema taxonomy; create schema marts")
+        connection.execute("create schema intermediate; create schema marts")
         used = {"occurred_at", "event_type", "initiator"}
         unused = {name: kind for name, kind in TOUCHPOINT_COLUMNS.items() if name not in used}
-        for name, rows in taxonomy.tables(None).items():
-            connection.register("incoming", rows)
-            connection.execute(f"create table taxonomy.{name} as from incoming")
+        create_taxonomy(connection, taxonomy)
         connection.execute(
             "create view intermediate.touchpoint_history as select customer as customer_id, customer as customer_key,"
             " occurred_at, event_type,"

@@ -20,7 +20,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.apart import apart, run_one
+from benchmarks.apart import apart, create_taxonomy, run_one
 from journey_core.models import shipped_models
 from journey_core.taxonomy import load_taxonomy
 
@@ -35,10 +35,8 @@ def generate(database: Path, links: int) -> None:
     place = f"struct_pack(occurred_at := {instant}, is_unnumbered := true, number := 0::bigint, event_id := 'e')"
     with duckdb.connect(str(database)) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute("create schema intermediate; create schema taxonomy")
-        for name, rows in load_taxonomy("retail").tables(None).items():
-            connection.register("incoming", rows)
-            connection.execute(f"create table taxonomy.{name} as from incoming")
+        connection.execute("create schema intermediate")
+        create_taxonomy(connection, load_taxonomy("retail"))
         connection.execute("create temp macro is_chain(i) as i // 500 % 100 = 7")
         connection.execute(
             f"""

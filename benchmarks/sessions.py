@@ -19,7 +19,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.apart import apart, run_one
+from benchmarks.apart import apart, create_taxonomy, run_one
 from journey_core.models import shipped_models
 from journey_core.taxonomy import load_taxonomy
 
@@ -60,12 +60,8 @@ def generate(path: Path, events: int) -> None:
 def ours(path: Path) -> list[int]:
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as connection:
         connection.execute("set timezone = 'UTC'; set memory_limit = '16GB'")
-        connection.execute(
-            "create schema staging; create schema intermediate; create schema marts; create schema taxonomy"
-        )
-        for name, rows in load_taxonomy("retail").tables(None).items():
-            connection.register("incoming", rows)
-            connection.execute(f"create table taxonomy.{name} as from incoming")
+        connection.execute("create schema staging; create schema intermediate; create schema marts")
+        create_taxonomy(connection, load_taxonomy("retail"))
         connection.execute(
             "create view intermediate.touchpoint_history as select *, md5_number(event_id) as event_key,"
             " md5_number(customer_id) as customer_key, 'web' as channel, 'customer' as initiator, false as is_goal,"
