@@ -278,7 +278,6 @@ def test_a_chain_of_ten_thousand_identifiers_is_one_customer(build_world):
     assert tables.values("select count(*), count(distinct customer_id) from marts.identity_map") == [(links, 1)]
 
 
-@pytest.mark.integration  # for its size
 def test_no_order_of_keys_keeps_a_chain_long():
     """Who knows how keys are made can link them in their order: each neighbour the next larger one."""
     length = 3000
@@ -314,6 +313,7 @@ def test_names_that_look_alike_are_two_identifiers(build_world):
     assert tables.values("select count(distinct identifier_key) from intermediate.identity_evidence") == [(4,)]
 
 
+@pytest.mark.integration  # for its size
 def test_a_hub_of_a_hundred_thousand_links_holds(build_world):
     """One cookie seen with a hundred thousand installs is one customer; a hundred thousand customers share a device."""
     many = range(100_000)
