@@ -269,7 +269,11 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
             target = str(path).replace("'", "''")
             # In the order of the grain: the same build gives the same bytes, and readers can prune.
             order = f"order by {', '.join(map(quoted, contract.grain))}" if contract.grain else ""
-            connection.execute(f"copy (from {contract.table} {order}) to '{target}' (format parquet, compression zstd)")
+            # Parquet has no integers of 128 bits, and DuckDB would round them to doubles: a uuid is as wide.
+            keys = [quoted(name) for name, column in contract.columns.items() if column.type == "uhugeint"]
+            replaced = f"replace ({', '.join(f'{key}::uuid as {key}' for key in keys)})" if keys else ""
+            rows = f"select * {replaced} from {contract.table} {order}"
+            connection.execute(f"copy ({rows}) to '{target}' (format parquet, compression zstd)")
             fsync(path)
             path.chmod(0o444)
             written[table] = {

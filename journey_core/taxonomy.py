@@ -140,32 +140,35 @@ class Signal(Document):
     when: Predicate
 
 
-#: What is looked for where a taxonomy names no signals of its own.
-SIGNALS = [
-    Signal(
-        signal="failure",
-        reason="failure",
-        when="error_code is not null or event_type in"
-        " ('payment_failed', 'validation_failed', 'error_shown', 'request_failed', 'out_of_stock_shown')",
-    ),
-    Signal(
-        signal="reason_given",
-        reason="stated_reason",
-        when="event_type in ('order_cancelled', 'subscription_cancelled')"
-        " or (event_type = 'survey_answered' and survey_kind in ('exit', 'cancellation'))",
-    ),
-    Signal(signal="support_contacted", reason="stated_reason", when="event_type = 'support_contacted'"),
-    Signal(signal="rage_clicked", reason="friction", when="event_type = 'rage_clicked'"),
-    Signal(
-        signal="shipping_costs",
-        reason="commercial",
-        # Shipping that costs a fifth of the price or more, where both are told.
-        when="event_type = 'shipping_quoted'"
-        " and cast(properties ->> '$.shipping' as double) >= 0.2 * cast(properties ->> '$.price' as double)",
-    ),
-    Signal(signal="price_shown", reason="commercial", when="event_type in ('price_shown', 'fee_shown')"),
-    Signal(signal="coupon_refused", reason="commercial", when="event_type = 'coupon_refused'"),
-]
+def usual_signals() -> list[Signal]:
+    """What is looked for where a taxonomy names no signals of its own."""
+    return [
+        Signal(
+            signal="failure",
+            reason="failure",
+            when="error_code is not null or event_type in"
+            " ('payment_failed', 'validation_failed', 'error_shown', 'request_failed', 'out_of_stock_shown')",
+        ),
+        Signal(
+            signal="reason_given",
+            reason="stated_reason",
+            when="event_type in ('order_cancelled', 'subscription_cancelled')"
+            " or (event_type = 'survey_answered' and survey_kind in ('exit', 'cancellation'))",
+        ),
+        Signal(signal="support_contacted", reason="stated_reason", when="event_type = 'support_contacted'"),
+        Signal(signal="rage_clicked", reason="friction", when="event_type = 'rage_clicked'"),
+        Signal(
+            signal="shipping_costs",
+            reason="commercial",
+            # Shipping that costs a fifth of the price or more, where both are told.
+            when="event_type = 'shipping_quoted'"
+            " and cast(properties ->> '$.shipping' as double) >= 0.2 * cast(properties ->> '$.price' as double)",
+        ),
+        Signal(signal="price_shown", reason="commercial", when="event_type in ('price_shown', 'fee_shown')"),
+        Signal(signal="coupon_refused", reason="commercial", when="event_type = 'coupon_refused'"),
+    ]
+
+
 # What drop_reasons may name beside the signals of a taxonomy.
 _OTHER_SIGNS = (
     "slow_step", "no_evidence", "too_early", "shared_device", "anonymous_device", "channel_switch", "other_funnel",
@@ -297,7 +300,7 @@ class Taxonomy(Document):
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
     experience: Experience = Experience()
-    signals: list[Signal] = SIGNALS
+    signals: Annotated[list[Signal], Field(default_factory=usual_signals)]
     funnels: list[Funnel] = []
 
     @property
