@@ -42,8 +42,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 class Document(BaseModel):
     """A part of a YAML file: unknown keys are mistakes."""
 
-    # Built when the first file is read: most commands read none, and it takes a third of a second and 30 MB.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 DocumentT = TypeVar("DocumentT", bound=Document)
