@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 from journey_core.events import REQUIREMENTS, BaseEvent
@@ -24,11 +25,13 @@ _TEXT_MAP = r'\{"[^"\\]*":"[^"\\]*"(,"[^"\\]*":"[^"\\]*")*\}'
 # DuckDB's parser reads these as numbers, however they are written; JSON does not have them.
 _NO_NUMBER = "[:,[][-+]?(?i:nan|inf)"
 # Only such a number may be written shorter than its leaf (1e5, 100000.0): what has none, and no such text, has none.
-_FRACTION = "[:,[]-?[0-9]+[.eE]"
+_NUMBERS_TO_LOOK_AT = f"{_NO_NUMBER}|[:,[]-?[0-9]+[.eE]"
 # jiter, pydantic's parser, refuses more than 200 levels and integers of more than 4,300 digits: what is shorter than
 # this cannot hold either.
 _MOST_BYTES_OF_ARRAYS = 390
 _MOST_BYTES_OF_FREE_JSON = 4000
+# As long as there are so few they are compared by twos: `list_unique` takes three times as long.
+_FEW_KEYS = 4
 
 
 def opened(records: str) -> str:
@@ -67,20 +70,28 @@ def certain() -> str:
                 *_checks(_fields(node), part),
             ]
             terms.append(f"({leaf} is null or {' and '.join(inside)})")
-        if numbers := _numbers(node, leaf, f"parts.{name}"):
-            # Lengths prove something only where the leaf stands in the text to the letter.
-            may_hold = f"coalesce({', '.join(numbers)}) is not null"
-            if numbers == [leaf]:
-                may_hold = f"coalesce(regexp_matches({leaf}, '{_FRACTION}'), false)"
-            terms.append(f"(not {may_hold} or contains(text, {leaf}))")
+        # Lengths prove something only where a leaf with numbers stands in the text to the letter.
+        if _is_free(_kind(node)):
+            exact = f"not regexp_matches({leaf}, '{_NO_NUMBER}') and {_as_written(name)}"
+            terms.append(f"case when regexp_matches({leaf}, '{_NUMBERS_TO_LOOK_AT}') then {exact} else true end")
+        elif numbers := _floats(node, f"parts.{name}"):
+            terms.append(f"case when coalesce({', '.join(numbers)}) is null then true else {_as_written(name)} end")
     return "\n    and ".join([*terms, *_checks(flat, "leaves"), _requirements()])
+
+
+def _as_written(name: str) -> str:
+    """SQL: whether a leaf stands in the text to the letter.
+
+    With its key: a copy that was laid out in other fields, to vouch for a longer leaf, takes more room than that saves.
+    """
+    return f"contains(text, {_text(json.dumps(name) + ':')} || leaves.{name})"
 
 
 def _requirements() -> str:
     """SQL: what a channel asks for beyond the fields that all have; false for a channel that nobody knows."""
     cases = []
     for channel, requirement in REQUIREMENTS.items():
-        present = " or ".join(f"coalesce({_value(path)}, '') <> ''" for path in requirement.any_of)
+        present = " or ".join(map(_holds, requirement.any_of))
         other = (
             f"leaves.event_type <> {_text(json.dumps(requirement.event_type))} or " if requirement.event_type else ""
         )
@@ -88,9 +99,12 @@ def _requirements() -> str:
     return f"case leaves.channel {' '.join(cases)} else false end"
 
 
-def _value(path: str) -> str:
+def _holds(path: str) -> str:
+    """SQL: whether there is a value at `path`, and no empty text; of a part the leaves are there already."""
     top, rest = path.split(".", 1)
-    return f"leaves.{top} ->> '$.{rest}'"
+    if _is_part(_event_fields()[top]):
+        return f"coalesce(parts.{path} <> '\"\"', false)"
+    return f"coalesce(leaves.{top} ->> '$.{rest}', '') <> ''"
 
 
 def _event_fields() -> dict[str, Node]:
@@ -126,20 +140,18 @@ def _typed(node: Node, name: str) -> str | None:
     """SQL: the value of a top-level field which is read twice, for the check and for the row."""
     if _is_instant(node):
         return f"known_instant(leaves.{name} ->> '$')"
-    if node["type"] == "dict" and not _is_free(node):
+    if _is_free(node):
+        return f"json_keys(leaves.{name})"
+    if node["type"] == "dict":
         return f"try_cast(leaves.{name} as map(varchar, varchar))"
     return None
 
 
-def _numbers(node: Node, leaf: str, part: str) -> list[str]:
-    """The leaves below `node` that may be, or hold, numbers other than integers."""
+def _floats(node: Node, path: str) -> list[str]:
+    """The leaves of the part at `path` that may be numbers other than integers."""
     if _is_part(node):
-        return [
-            path
-            for name, field in _fields(node).items()
-            for path in _numbers(field, f"{part}.{name}", f"{part}.{name}")
-        ]
-    return [leaf] if _is_free(_kind(node)) or _kind(node)["type"] == "float" else []
+        return [leaf for name, field in _fields(node).items() for leaf in _floats(field, f"{path}.{name}")]
+    return [path] if _kind(node)["type"] == "float" else []
 
 
 def _structure(node: Node) -> Any:
@@ -189,7 +201,7 @@ def _check(node: Node, leaf: str) -> str:
     if _is_instant(node):
         return f"{checks['str']} and regexp_full_match({value}, '{INSTANT}') and value_{leaf.split('.')[1]} is not null"
     if kind == "dict" and _is_free(node):
-        return _is_flat_object(leaf)
+        return _is_flat_object(leaf, f"value_{leaf.split('.')[1]}")
     if kind == "dict":
         # A map refuses a repeated key.
         return f"regexp_full_match({leaf}, '{_TEXT_MAP}') and value_{leaf.split('.')[1]} is not null"
@@ -198,12 +210,14 @@ def _check(node: Node, leaf: str) -> str:
     return checks[kind]
 
 
-def _is_flat_object(leaf: str) -> str:
+def _is_flat_object(leaf: str, keys: str) -> str:
     most = f"case when contains({leaf}, '[') then {_MOST_BYTES_OF_ARRAYS} else {_MOST_BYTES_OF_FREE_JSON} end"
+    pairs = combinations(range(1, _FEW_KEYS + 1), 2)
+    repeated = " or ".join(f"{keys}[{one}] = {keys}[{other}]" for one, other in pairs)
     return (
         f"starts_with({leaf}, '{{') and not contains(substring({leaf}, 2), '{{') and strlen({leaf}) < {most}"
-        f" and not regexp_matches({leaf}, '{_NO_NUMBER}')"
-        f" and list_unique(json_keys({leaf})) = len(json_keys({leaf}))"
+        f" and case when len({keys}) <= {_FEW_KEYS} then ({repeated}) is not true"
+        f" else list_unique({keys}) = len({keys}) end"
     )
 
 

@@ -13,6 +13,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -122,7 +123,7 @@ _JUDGED = """
 # What needs no judge (TEXTS and TOLERANCE: see below). Where `is_judged` is false, no other column means anything.
 _CERTAIN = f"""
     select
-        * exclude (text, leaves, parts, value_occurred_at, value_sent_at, value_received_at, value_identifiers),
+        kafka_timestamp,
         null::varchar as extra,
         null::varchar as judged_reason,
         null::varchar as judged_field,
@@ -180,10 +181,8 @@ timed as (
 )
 
 select
-    * exclude (judged_reason, judged_field, key, value),
-    case when judged_reason is not null then judged_field when reason is not null then 'occurred_at' end as field,
-    case when reason is not null then key end as key,
-    case when reason is not null then value end as value
+    * exclude (kafka_timestamp, judged_reason, judged_field),
+    case when judged_reason is not null then judged_field when reason is not null then 'occurred_at' end as field
 from timed
 """
 
@@ -199,6 +198,7 @@ _STATEMENTS = {
 }
 #: A statement takes as long to begin as pydantic to judge so many records.
 _FEW = 1000
+_TYPED = [*REJECTED_EVENTS.names, "is_judged"]
 
 
 @dataclass(frozen=True)
@@ -251,52 +251,66 @@ class _Bench:
 
     def judge(self, records: pa.Table) -> Judged:
         with self._lock:
-            rows = pa.concat_tables(self._typed(records))
+            rows = pa.concat_tables(rows.select(_TYPED) for rows in self._typed(records))
         is_good = pc.is_null(rows["reason"])
-        accepted = _where(rows, pc.and_(rows["is_judged"], is_good))
-        rejected = _where(rows, pc.and_not(rows["is_judged"], is_good))
+        accepted = _where(rows.select(EVENTS.names), pc.and_(rows["is_judged"], is_good))
+        rejected = _where(rows.select(REJECTED_EVENTS.names), pc.and_not(rows["is_judged"], is_good))
         if (out := accepted.num_rows + rejected.num_rows) != records.num_rows:
             raise JourneyError(f"{records.num_rows:,} records came in, {out:,} went out: please report this")
-        return Judged(
-            accepted=accepted.select(EVENTS.names).cast(EVENTS),
-            rejected=rejected.select(REJECTED_EVENTS.names).cast(REJECTED_EVENTS),
-        )
+        return Judged(accepted=accepted.cast(EVENTS), rejected=rejected.cast(REJECTED_EVENTS))
 
     def _typed(self, records: pa.Table) -> Iterator[pa.Table]:
         """Rows of which each record is judged in one."""
-        rest = records.append_column("payload_hash", _hashes(records["value"]))
-        rest = rest.append_column("text", _texts(records["value"]))
-        # As they are written, which is enough for most producers; then what is left, written without spaces.
-        for statement, fewest in (("as_written", -1), ("minified", _FEW)):
-            if rest.num_rows > fewest:
-                typed = self._run(statement, rest)
-                yield typed
-                rest = _where(rest, pc.invert(typed["is_judged"]))  # it has the order of `rest`
+        rest = records.append_column("text", _texts(records["value"]))
+        # Hashing holds Python's lock, a statement does not: both at once.
+        with ThreadPoolExecutor(1) as beside:
+            hashed = beside.submit(_hashes, records["value"])
+            # As they are written, which is enough for most producers; then what is left, written without spaces.
+            typed = self._run("as_written", rest)
+        typed, rest = (rows.append_column("payload_hash", hashed.result()) for rows in (typed, rest))
+        yield typed
+        rest = _unjudged(rest, typed)
+        if rest.num_rows > _FEW:
+            typed = self._run("minified", rest)
+            yield typed
+            rest = _unjudged(rest, typed)
         if rest.num_rows:
             yield self._run("judged", _judged(rest))
 
     def _run(self, statement: str, records: pa.Table) -> pa.Table:
+        """`records` in their order, with the columns that the statement gives to each."""
+        # What it only handed through, it would copy.
+        looked_at = [name for name in _VERDICT if name in records.column_names]
+        read = records.select(["kafka_timestamp", *looked_at])
         given = self._given.get(statement)
         if given is None:
             given = self._given[statement] = _Given()
-            given.table = records
+            given.table = read
             self._connection.register(f"given_{statement}", given)
             sql = _STATEMENTS[statement].replace("TOLERANCE", str(self._tolerance))
             sql = sql.replace("from given", f"from given_{statement}")
             self._connection.execute(f"prepare {statement} as {sql}")
-        given.table = records
-        answer = self._connection.sql(f"execute {statement}").to_arrow_reader(4096).read_all()
-        given.table = records.schema.empty_table()
-        return answer
+        given.table = read
+        typed = self._connection.sql(f"execute {statement}").to_arrow_reader(4096).read_all()
+        given.table = read.schema.empty_table()
+        kept = records.drop_columns(looked_at)
+        return pa.table([*kept.columns, *typed.columns], names=[*kept.column_names, *typed.column_names])
 
 
 _bench = cache(_Bench)
 
 
+def _unjudged(records: pa.Table, typed: pa.Table) -> pa.Table:
+    """Of `records` those that `typed`, which has their order, says nothing about."""
+    return _where(records, pc.invert(typed["is_judged"]))
+
+
 def _where(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
     """The rows where the mask is true. Most often all or none are: then nothing is copied."""
     count = pc.sum(mask).as_py() or 0
-    return rows.slice(0, count) if count in (0, rows.num_rows) else rows.filter(mask)
+    if count == 0:
+        return rows.schema.empty_table()  # a slice would keep what it was cut from
+    return rows if count == rows.num_rows else rows.filter(mask)
 
 
 def _hashes(values: pa.ChunkedArray) -> pa.Array:
@@ -320,20 +334,11 @@ def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
             pc.less_equal(pc.binary_length(values), LARGEST_EVENT),
         )
         values = pc.if_else(fits, values, pa.scalar(None, pa.binary()))
-    return pa.chunked_array([pa.concat_arrays(_decoded(chunk)) for chunk in values.chunks], pa.string())
-
-
-def _decoded(values: pa.Array, pieces: int = 128) -> Iterator[pa.Array]:
-    """The values as text, in pieces; null where they are not UTF-8: in a bad piece they are looked at one by one."""
     try:
-        yield values.cast(pa.string())
+        return values.cast(pa.string())
     except pa.ArrowInvalid:
-        if len(values) > pieces:
-            for start in range(0, len(values), pieces):
-                yield from _decoded(values[start : start + pieces])
-        else:
-            are_text = pa.array(map(_is_text, values.to_pylist()))
-            yield pc.if_else(are_text, values, pa.scalar(None, pa.binary())).cast(pa.string())
+        are_text = pa.array(map(_is_text, values.to_pylist()))
+        return pc.if_else(are_text, values, pa.scalar(None, pa.binary())).cast(pa.string())
 
 
 def _is_text(value: bytes | None) -> bool:

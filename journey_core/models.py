@@ -13,16 +13,28 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import sqlglot
 from pydantic import Field
-from sqlglot import exp
 
 from journey_core.documents import Document, read_document
+from journey_core.errors import JourneyError
+from journey_core.expressions import ask
 from journey_core.paths import SQL
 
 SCHEMAS_IN_ORDER = ("staging", "intermediate", "marts")
 Severity = Literal["fail", "warn"]
 Unit = Literal["per_event", "per_identifier", "per_customer", "aggregate"]
+
+# In DuckDB's own syntax tree, where tables alone have these two keys.
+_TABLES = """
+with parsed as (select json_serialize_sql($1) as tree)
+
+select
+    tree ->> '$.error_message',
+    list_transform(
+        list_zip(tree ->> '$..schema_name', tree ->> '$..table_name'), lambda pair: pair[1] || '.' || pair[2]
+    )
+from parsed
+"""
 
 
 class Column(Document):
@@ -83,10 +95,10 @@ class Model:
 
 def upstreams_of(sql: str) -> frozenset[str]:
     """The schema-qualified tables that a select reads. `recurring.x` is a recursion's own earlier rows, no table."""
-    tree = sqlglot.parse_one(sql, dialect="duckdb")
-    return frozenset(
-        f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db and table.db != "recurring"
-    )
+    ((mistake, tables),) = ask(_TABLES, sql)
+    if mistake is not None:
+        raise JourneyError(f"{mistake}: {sql}")
+    return frozenset(table for table in tables if not table.startswith((".", "recurring.")))
 
 
 @cache

@@ -29,12 +29,14 @@ from kafka.structs import OffsetAndMetadata
 from journey_core.contract import RECORDS
 from journey_core.errors import BrokerError, LandingGapError
 from pipelines import reader
-from pipelines.reader import AT_FIRST, AT_ONCE, Bytes, Packed
+from pipelines.reader import AT_FIRST, AT_ONE_POLL, Bytes, Packed
 from pipelines.settings import Settings
 
 # A producer may stamp its records with any number; beyond the year 9999 no reader follows, so it counts as no time.
 LAST_MILLISECOND = 253_402_300_799_999
 RECONNECT_MS = 1000  # at most, between two tries: the clients' own half minute is what a landing would lose
+AT_ONCE = 10_000  # records of a batch, and their bytes, about: more of both would be no faster, and take memory
+BYTES_AT_ONCE = 16 * 1024 * 1024
 FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
 
@@ -129,15 +131,16 @@ def fetch(
 def _batch(
     client: Client, topic: Topic, generation: int, starts: Mapping[int, int], settings: Settings, most: int | None
 ) -> Batch:
-    room = settings.land_batch_records if most is None else min(most, settings.land_batch_records)
+    room = min(AT_ONCE, settings.land_batch_records, most or AT_ONCE)
+    bytes_at_once = min(BYTES_AT_ONCE, settings.land_batch_bytes)
     patience = settings.land_patience.total_seconds()
     reached = dict(starts)
     parts: list[pa.Table] = []
     size = 0
     fits = AT_FIRST
     moved_at = time.monotonic()
-    while room and size < settings.land_batch_bytes and any(reached[n] < topic.ends[n] for n in reached):
-        polled = client.poll(min(AT_ONCE, room, fits))
+    while room and size < bytes_at_once and any(reached[n] < topic.ends[n] for n in reached):
+        polled = client.poll(min(AT_ONE_POLL, room, fits))
         part = _below(polled.records, topic.ends)
         if part.num_rows:
             parts.append(part)
@@ -145,7 +148,7 @@ def _batch(
             in_it = part["value"].nbytes + part["key"].nbytes
             size += in_it
             # Records of a megabyte come a few at a time, those of a kilobyte by the thousand.
-            fits = max(1, settings.land_batch_bytes // max(1, in_it // part.num_rows))
+            fits = max(1, bytes_at_once // max(1, in_it // part.num_rows))
         ahead = {n: min(at, topic.ends[n]) for n, at in polled.positions.items() if n in reached and at > reached[n]}
         reached |= ahead
         if ahead:

@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+import pyarrow as pa
+
 from journey_core.contract import Judged
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
 from pipelines.admit import admit
-from pipelines.fetch import Batch, Client, Topic, connect, fetch
+from pipelines.fetch import AT_ONCE, BYTES_AT_ONCE, Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -126,24 +128,69 @@ def _land_topic(
         total = sum(topic.ends[number] - start for number, start in starts.items())
         done = 0
         fetched = fetch(client, topic, generation, starts, settings, most=max_events)
-        # Three at work at once: one batch is fetched, the one before it judged, the one before that committed.
-        with closing(_ahead(_judged(_ahead(fetched), settings))) as batches:
-            for batch, judged in batches:
-                _commit(batch, judged, lake, snapshot, partitions, topic)
+        # Three at work at once: one batch is fetched, the one before it judged, those before that committed.
+        with closing(_ahead(_gathered(_judged(_ahead(fetched), settings), settings))) as parts:
+            for part in parts:
+                _commit(part, lake, snapshot, partitions, topic)
                 snapshot = lake.snapshot(snapshot)
-                done += batch.records.num_rows
+                landed = Landed(part.records, part.judged.accepted.num_rows, part.judged.rejected.num_rows)
+                done += landed.records
                 progress(f"landing {name}", done, total)
-                yield Landed(batch.records.num_rows, judged.accepted.num_rows, judged.rejected.num_rows)
+                yield landed
+                del part
         yield _mirror(client, snapshot, partitions)
     except SupersededError as superseded:
         # Another lander has these rows in the lake: that is an answer, not a failure, and the other topics go on.
         yield Landed(notes=(str(superseded),))
 
 
-def _judged(batches: Generator[Batch], settings: Settings) -> Generator[tuple[Batch, Judged]]:
+@dataclass(frozen=True)
+class _Part:
+    """What is to go into the lake. `starts`, `ends`: partition → offset it was read from, and the next one."""
+
+    records: int
+    size: int  # bytes of the records
+    judged: Judged
+    starts: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+def _judged(batches: Generator[Batch], settings: Settings) -> Generator[_Part]:
     with closing(batches):
         for batch in batches:
-            yield batch, admit(batch.records, settings)
+            judged = admit(batch.records, settings)
+            yield _Part(batch.records.num_rows, batch.records.nbytes, judged, batch.starts, batch.ends)
+            del batch, judged  # the next one is a while in coming
+
+
+def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[_Part]:
+    """Several each, as a commit takes as long for one as for three."""
+    waiting: list[_Part] = []
+    try:
+        with closing(parts):
+            for part in parts:
+                waiting.append(part)
+                records, size = sum(each.records for each in waiting), sum(each.size for each in waiting)
+                if records + AT_ONCE > settings.land_batch_records or size + BYTES_AT_ONCE > settings.land_batch_bytes:
+                    yield _joined(waiting)
+                    waiting = []
+    except Exception:
+        # What Kafka gave before it failed, it may not give again.
+        if waiting:
+            yield _joined(waiting)
+        raise
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    judged = Judged(
+        pa.concat_tables(part.judged.accepted for part in parts),
+        pa.concat_tables(part.judged.rejected for part in parts),
+    )
+    ends = {number: end for part in parts for number, end in part.ends.items()}
+    # A partition that is done is in no later part, and none comes that was not in the first.
+    return _Part(sum(part.records for part in parts), sum(part.size for part in parts), judged, parts[0].starts, ends)
 
 
 def _ahead(items: Generator[Item]) -> Generator[Item]:
@@ -151,25 +198,18 @@ def _ahead(items: Generator[Item]) -> Generator[Item]:
     with closing(items), ThreadPoolExecutor(1) as pool:
         make = partial(next, items, None)
         coming = pool.submit(make)
-        while (item := coming.result()) is not None:
+        while (made := [coming.result()])[0] is not None:
             coming = pool.submit(make)
-            yield item
+            yield made.pop()  # whoever takes it decides how long it is kept
 
 
-def _commit(
-    batch: Batch,
-    judged: Judged,
-    lake: Lake,
-    snapshot: Snapshot,
-    partitions: Mapping[int, Partition],
-    topic: Topic,
-) -> None:
-    starts = {partitions[number]: offset for number, offset in batch.starts.items()}
-    ends = {partitions[number]: offset for number, offset in batch.ends.items()}
+def _commit(part: _Part, lake: Lake, snapshot: Snapshot, partitions: Mapping[int, Partition], topic: Topic) -> None:
+    starts = {partitions[number]: offset for number, offset in part.starts.items()}
+    ends = {partitions[number]: offset for number, offset in part.ends.items()}
     now = round(datetime.now(UTC).timestamp() * 1000)
     marks = {f"{topic.name}#partitions": len(topic.ends)}
     marks |= {f"{partition}#landed_at": now for partition, end in ends.items() if end > starts[partition]}
-    lake.commit(judged, snapshot, starts, ends, marks)
+    lake.commit(part.judged, snapshot, starts, ends, marks)
 
 
 def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partition]) -> Landed:

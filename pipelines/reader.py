@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-AT_ONCE_BYTES = 2 * 1024 * 1024  # of a process of its own, about: what lies in the pipe is memory, too
-AT_ONCE = 10_000  # records of one poll
+POLL_BYTES = 2 * 1024 * 1024  # of a process of its own, about: what lies in the pipe is memory, too
+AT_ONE_POLL = 10_000  # records of one poll
 AT_FIRST = 100  # while nobody knows how large they are
 
 
@@ -102,7 +102,7 @@ def main() -> None:
                 packed = poll(consumer, fits)
                 if packed.offset:
                     average = len(packed.value.joined) // len(packed.offset) + 1
-                    fits = min(max(1, AT_ONCE_BYTES // average), AT_ONCE)
+                    fits = min(max(1, POLL_BYTES // average), AT_ONE_POLL)
                 _answer(answers, packed)
         except KafkaError as error:
             _answer(answers, error)

@@ -68,9 +68,9 @@ class Settings(BaseSettings):
         "journey", min_length=1, description="Consumer group under which Kafka's tools see how far the lake is."
     )
 
-    land_batch_records: int = Field(15_000, ge=1, description="Records per lake commit, at most: bounds memory.")
+    land_batch_records: int = Field(30_000, ge=1, description="Records per lake commit, at most: bounds memory.")
     land_batch_bytes: int = Field(
-        16 * 1024 * 1024, ge=1, description="Bytes of records per lake commit, about: bounds memory."
+        32 * 1024 * 1024, ge=1, description="Bytes of records per lake commit, about: bounds memory."
     )
     land_apart_from: int = Field(
         50_000,

@@ -87,11 +87,25 @@ MUTANTS = {
     ),
     "a bad batch is skipped": (
         "pipelines/land.py",
-        "        for batch in batches:\n            yield batch, admit(",
+        "        for batch in batches:\n",
         "        for batch in batches:\n            if b'\\xff' in b''.join(v or b'' for v in batch.records['value'].to_pylist()):\n"
-        "                continue\n            yield batch, admit(",
+        "                continue\n",
         STREAMS,
         "poison",
+    ),
+    "of several batches in one commit only the last is written": (
+        "pipelines/land.py",
+        "pa.concat_tables(part.judged.accepted for part in parts),",
+        "parts[-1].judged.accepted,",
+        LANDING,
+        "several_batches",
+    ),
+    "several batches in one commit end where the first one does": (
+        "pipelines/land.py",
+        "for part in parts for number, end in part.ends.items()}",
+        "for part in parts[:1] for number, end in part.ends.items()}",
+        LANDING,
+        "several_batches",
     ),
     "uncommitted records are read": (
         "pipelines/fetch.py",
@@ -165,15 +179,15 @@ MUTANTS = {
     ),
     "the columnar check trusts lengths of numbers": (
         "journey_core/columnar.py",
-        "or contains(text, {leaf}))",
-        "or true)",
+        "'{_NO_NUMBER}') and {_as_written(name)}",
+        "'{_NO_NUMBER}')",
         LAW,
         "hides_no_field",
     ),
     "the columnar check forgets repeated keys": (
         "journey_core/columnar.py",
-        " and list_unique(json_keys({leaf})) = len(json_keys({leaf}))",
-        "",
+        "({repeated}) is not true",
+        "true",
         LAW,
         "accept_pydantic or fifty",
     ),

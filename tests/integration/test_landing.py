@@ -14,6 +14,7 @@ from journey_core.errors import BrokerError, LandingGapError
 from journey_core.lake import Lake, Partition
 from journey_core.mapping import Record
 from pipelines import build as building
+from pipelines import fetch as fetching
 from pipelines import land as landing
 from pipelines.build import build
 from pipelines.land import has_news, land
@@ -64,6 +65,40 @@ def test_a_bounded_run_leaves_the_rest_for_the_next(on_kafka, topic):
     assert land(small, topics=[topic], max_events=40).records == 40
     assert land(small, topics=[topic]).records == 60
     assert len(landed(small, topic)) == 100
+
+
+def test_several_batches_go_into_one_commit(on_kafka, topic, monkeypatch):
+    send(records(topic, 500), on_kafka)
+    monkeypatch.setattr(landing, "AT_ONCE", 20)
+    monkeypatch.setattr(fetching, "AT_ONCE", 20)
+    sizes = []
+    few = on_kafka.model_copy(update={"land_batch_records": 65})
+    result = land(few, topics=[topic], max_events=490, progress=lambda _, done, __: sizes.append(done))
+    assert result.records == 490
+    assert sizes[:2] == [60, 120], "three of them, as a fourth would be too many"
+    assert land(few, topics=[topic]).records == 10
+    rows = landed(few, topic)
+    assert len(rows) == len({(partition, offset) for partition, offset, _ in rows}) == 500
+
+
+def test_what_kafka_gave_before_it_failed_lands(on_kafka, topic, monkeypatch):
+    send(records(topic, 100), on_kafka)
+    monkeypatch.setattr(fetching, "AT_ONCE", 20)
+    monkeypatch.setattr(landing, "AT_ONCE", 20)
+
+    def failing(*arguments, **more):
+        batches = fetching.fetch(*arguments, **more)
+        yield next(batches)
+        yield next(batches)
+        batches.close()
+        raise LandingGapError("deleted meanwhile")
+
+    monkeypatch.setattr(landing, "fetch", failing)
+    with pytest.raises(LandingGapError, match="deleted meanwhile"):
+        land(on_kafka, topics=[topic])
+    assert len(landed(on_kafka, topic)) == 40
+    monkeypatch.setattr(landing, "fetch", fetching.fetch)
+    assert land(on_kafka, topics=[topic]).records == 60
 
 
 def test_a_crash_between_the_two_commits_is_repaired_by_the_next_run(on_kafka, topic, monkeypatch):
