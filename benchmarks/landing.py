@@ -122,7 +122,7 @@ def ceiling(settings: Settings, topic: str) -> int:
         client.start(topic, found.begins, -1)
         total = 0
         while total < left:
-            total += client.drain(fetch.AT_ONE_POLL)
+            total += client.drain(10_000)
         return total
 
 
