@@ -302,7 +302,7 @@ class Lake:
             table = self.snapshot().tables[name]
             with _storage_errors(self.root):
                 hours = math.ceil(keep / timedelta(hours=1))
-                removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False))
+                removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
                 table.create_checkpoint()
             after += len(table.file_uris())
         return Compacted(before, after, removed)
@@ -336,7 +336,8 @@ class Lake:
                 self._rewrite(partial(_erase, name=name, found=found[name]), name)
             with _storage_errors(self.root):
                 table = self.snapshot().tables[name]
-                table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+                # `full`: also what a landing wrote that was killed before its commit.
+                table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
                 # A commit of its own, so that no commit stays that names the old files.
                 table.alter.set_table_properties(_CONFIGURATION)
                 table.create_checkpoint()

@@ -31,6 +31,9 @@ from journey_core.models import Contract, quoted
 from journey_core.privacy import Person, redacted
 from journey_core.warehouse import Build, Warehouse, fetch, last_build
 
+# Where a release is written before it has its name.
+_PUBLISHING, _ERASING = ".publishing-", ".erasing-"
+
 
 @dataclass(frozen=True)
 class Release:
@@ -69,7 +72,7 @@ def publish_release(
         return Release(root, current, is_new=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=root.parent, prefix=".publishing-") as aside:
+        with TemporaryDirectory(dir=root.parent, prefix=_PUBLISHING) as aside:
             manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside))
             catalog = _write_catalog(Path(aside), Release(root, manifest))
             swap(root / "current.json", json.dumps(manifest, indent=1))
@@ -88,6 +91,9 @@ def erase_from_releases(root: Path, person: Person) -> int:
     A published path is never written again, and the old ones are deleted: readers of a manifest read anew.
     Aggregates stay as they were counted, but for rows that bear a name. Data Docs that name the person are left out.
     """
+    for prefix in (_PUBLISHING, _ERASING):
+        for left in root.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left)  # by a run that was killed
     current = _read_manifest(root)
     changed = 0
     for old in sorted(path.parent for path in root.glob("*/manifest.json")):
@@ -95,7 +101,7 @@ def erase_from_releases(root: Path, person: Person) -> int:
         name = f"{manifest['release']}.erased"
         while (root / name).exists():
             name += ".erased"
-        with TemporaryDirectory(dir=root.parent, prefix=".erasing-") as aside:
+        with TemporaryDirectory(dir=root.parent, prefix=_ERASING) as aside:
             if not _write_without(person, old, manifest, Path(aside) / name, name):
                 continue
             written = json.loads((Path(aside) / name / "manifest.json").read_text())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -328,6 +329,7 @@ class Warehouse:
                     " or is_erased('name:' || customer_id)",
                     [customers],
                 )
+        shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)  # of a build that was killed
         aside = self.path.with_name(f".{self.path.name}.new")
         aside.unlink(missing_ok=True)
         with self.connect(read_only=False) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -88,6 +89,23 @@ def names_left(home, names=NAMES):
             if name in text:
                 found[str(path.relative_to(home))] = name
     return found
+
+
+def test_what_a_killed_run_left_behind_goes_too(shop):
+    """A landing between its files and its commit, a publisher, an eraser, a build that spilled."""
+    release = current_release(shop.releases)
+    for folder in (".publishing-dead", ".erasing-dead"):
+        shutil.copytree(release.root / release.name, shop.home / folder / release.name)
+    lake = Lake(shop.lake)
+    (file,) = lake.snapshot().files("events")
+    for table in ("events", "rejected_events"):
+        shutil.copy(file, shop.lake / table / "part-never-committed.parquet")
+        lake.snapshot().tables[table].create_checkpoint()
+    spilled = shop.warehouse.with_name(f"{shop.warehouse.name}.tmp") / "duckdb_temp_storage_DEFAULT-0.tmp"
+    spilled.parent.mkdir(exist_ok=True)
+    spilled.write_text("ann-41")
+    assert erase(shop, "ann-41").identifiers == 3
+    assert names_left(shop.home) == {}
 
 
 @pytest.mark.parametrize("who", ["ann-41", "email=ann.lee@example.com", "anonymous_id=cookie-of-ann"])
