@@ -10,6 +10,7 @@ Source of the protocol: Delta Lake, "Transaction Identifiers".
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -334,7 +335,7 @@ class Lake:
         for name in LANDED:
             if name in found and found[name].num_rows:
                 self._rewrite(partial(_erase, name=name, found=found[name]), name)
-            with _storage_errors(self.root):
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
                 table = self.snapshot().tables[name]
                 # `full`: also what a landing wrote that was killed before its commit.
                 table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
@@ -351,7 +352,7 @@ class Lake:
         """Change a table's files, again from the start where somebody else was faster."""
         for left in reversed(range(_TRIES)):
             table = self.snapshot().tables[name]
-            with _storage_errors(self.root):
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_SH):
                 try:
                     change(table)
                     _sync(table)
@@ -362,7 +363,7 @@ class Lake:
 
     def _append(self, table: DeltaTable, rows: pa.Table, versions: Mapping[str, int]) -> None:
         transactions = [Transaction(name, version) for name, version in sorted(versions.items())]
-        with _storage_errors(self.root):
+        with _storage_errors(self.root), self._locked(fcntl.LOCK_SH):
             try:
                 write_deltalake(
                     table,
@@ -376,6 +377,16 @@ class Lake:
             except CommitFailedError as error:
                 raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error
             _sync(table)
+
+    @contextmanager
+    def _locked(self, operation: int) -> Iterator[None]:
+        """Who writes files and then commits them shares the lock; who deletes what no commit names is alone.
+
+        The system releases it where a process dies.
+        """
+        with (self.root / ".lock").open("ab") as lock:
+            fcntl.flock(lock, operation)
+            yield
 
     def _table(self, name: str, schema: pa.Schema) -> DeltaTable:
         path = self.root / name

@@ -57,7 +57,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     """Erase a person's whole component: from the lake, the warehouse, every release kept, the identity history.
 
     Fingerprints come first: from then on a landing lets nothing of theirs in. A run that dies is finished by the same
-    command again. Nobody else may write meanwhile.
+    command again. Nobody else should write meanwhile: what a landing has judged before, it may still bring.
     """
     progress("finding", 0, 4)
     erasures = Erasures.read(settings.erasures)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
+from journey_core import lake as lake_module
 from journey_core.contract import judge, records_of
 from journey_core.errors import InputError
 from journey_core.lake import Lake, Partition
@@ -89,6 +94,43 @@ def names_left(home, names=NAMES):
             if name in text:
                 found[str(path.relative_to(home))] = name
     return found
+
+
+def test_a_landing_that_writes_while_somebody_is_erased_loses_nothing(shop, monkeypatch):
+    """Its file lies there without a commit when the files are cleared away."""
+    write = lake_module.write_deltalake
+    is_written, is_cleared = Event(), Event()
+    clear = DeltaTable.vacuum
+
+    def slow_write(table, rows, **more):
+        if not is_written.is_set() and rows.num_rows:
+            orphan = Path(table.table_uri.removeprefix("file://")) / "part-on-its-way.parquet"
+            pq.write_table(rows, orphan)
+            is_written.set()
+            is_cleared.wait(5)
+            assert orphan.exists()
+            orphan.unlink()
+        return write(table, rows, **more)
+
+    monkeypatch.setattr(lake_module, "write_deltalake", slow_write)
+
+    def told_clear(table, *arguments, **more):
+        gone = clear(table, *arguments, **more)
+        if table.table_uri.rstrip("/").endswith("/events"):
+            is_cleared.set()
+        return gone
+
+    monkeypatch.setattr(DeltaTable, "vacuum", told_clear)
+    with ThreadPoolExecutor(1) as pool:
+        landing = pool.submit(
+            landed, shop, [json.dumps(event("b9", "2026-01-03 10:00", who=BOB)).encode()], len(RECORDS)
+        )
+        assert is_written.wait(10)
+        erase(shop, "ann-41")
+        assert landing.result().accepted.num_rows == 1
+    build(shop)
+    left = shop.open_warehouse().query("select event_id from marts.touchpoints order by 1")
+    assert left["event_id"].to_pylist() == ["b1", "b2", "b3", "b4", "b9"]
 
 
 def test_what_a_killed_run_left_behind_goes_too(shop):
