@@ -28,19 +28,20 @@ prefixes as (
 strong_names as (
     select
         members.component_key,
-        arg_min(
-            case
-                when members.namespace = 'customer_id' and prefixes.prefix is null then members.identifier
-                else members.namespace || ':' || members.identifier
-            end,
-            (members.strength, members.first_seen_at, members.identifier)
-        ) as strong_identifier
+        case
+            when members.namespace = 'customer_id' and prefixes.prefix is null then members.identifier
+            else members.namespace || ':' || members.identifier
+        end as strong_identifier
     from members
     left join prefixes
         on split_part(members.identifier, ':', 1) = prefixes.prefix
         and contains(members.identifier, ':')
     where members.class = 'strong'
-    group by members.component_key
+    qualify
+        row_number() over (
+            partition by members.component_key
+            order by members.strength, members.first_seen_at, members.identifier, members.namespace
+        ) = 1
 ),
 
 anonymous_names as (

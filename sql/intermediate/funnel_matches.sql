@@ -21,7 +21,7 @@ touches as (
         earlier as (
             partition by customer_key
             order by occurred_at
-            range between unbounded preceding and interval 1 microsecond preceding
+            groups between unbounded preceding and 1 preceding
         ),
         until_then as (
             partition by customer_key
@@ -108,7 +108,7 @@ matches as (
         max(useful.occurred_at) over (
             partition by useful.funnel, useful.customer_id, useful.step_order, useful.held
             order by useful.occurred_at
-            range between unbounded preceding and interval 1 microsecond preceding
+            groups between unbounded preceding and 1 preceding
         ) as previous_at,
         step_sets.event_key is not null as is_versatile,
         versatile_customers.customer_id is not null as has_versatile,

@@ -17,7 +17,7 @@ seen as (
         any_value(class) as class,
         any_value(strength) as strength,
         min(place) as first_place,
-        max(place) as last_place,
+        max(place.occurred_at) as last_seen_at,
         count(*) as events
     from evidence
     where not is_void
@@ -57,9 +57,8 @@ strong_company as (
 
 judged as (
     select
-        seen.* exclude (first_place, last_place),
+        seen.* exclude (first_place),
         seen.first_place.occurred_at as first_seen_at,
-        seen.last_place.occurred_at as last_seen_at,
         seen.first_place.event_id as first_event_id,
         coalesce(strong_company.strong_identifiers, 0) as strong_identifiers,
         case
