@@ -295,19 +295,19 @@ def test_a_number_written_short_hides_no_field(number, hidden):
 
 @pytest.mark.usefixtures("each_pass")
 @pytest.mark.parametrize(
-    ("event_id", "number", "longer", "hidden"),
+    ("number", "longer", "hidden"),
     [
-        ("1", "1e19", "10000000000000000000.0", '"channel":"12345"'),
-        ("1", "1e19", "10000000000000000000.0", '"event_id":"2222"'),
-        ("1", "1e5", "100000.0", '"":1'),
+        ("1e19", "10000000000000000000.0", '"channel":"12345"'),
+        ("1e19", "10000000000000000000.0", '"event_id":"2222"'),
+        ("1e5", "100000.0", '"":1'),
     ],
 )
-def test_a_copy_of_a_longer_number_vouches_for_nothing(event_id, number, longer, hidden):
+def test_a_copy_of_a_longer_number_vouches_for_nothing(number, longer, hidden):
     """The object as DuckDB writes it stands in the text, across two identifiers: not as what the event says."""
     identifiers = f'{{"customer_id":"a","b":"x{{",":{longer}}}":"v"}}'
     assert_lawful(
         [
-            f'{{"event_id":"{event_id}","event_type":"x","channel":"web","occurred_at":"2026-01-01T00:00:00Z",'
+            '{"event_id":"1","event_type":"x","channel":"web","occurred_at":"2026-01-01T00:00:00Z",'
             f'"identifiers":{identifiers},"properties":{{",":{number}}},{hidden}}}'.encode()
         ]
     )
