@@ -21,7 +21,10 @@ import pyarrow as pa
 from journey_core.ledger import differing_customers, digests
 from journey_core.models import Model
 
-_RECORD = 'topic, generation, partition, "offset", event_id, payload_hash'
+# A record as the lake has it, and as staging.landed_records remembers it.
+_PLACE = 'topic, generation, partition, "offset"'
+_LANDED = f"{_PLACE}, md5_number(event_id) as event_key, ('0x' || left(payload_hash, 16))::ubigint as payload_mark"
+_RECORD = f"{_PLACE}, event_key, payload_mark"
 # Which column names the unit, where a model has several of them.
 _KEYS = {
     "per_event": ("event_key",),
@@ -44,7 +47,7 @@ class Slice:
     _scopes: dict[str, str] = field(default_factory=dict)  # unit → the table of its keys now
 
     def open(self, sources: Mapping[str, str | pa.Table], news: str | None) -> None:
-        """Attach the catalog, and find the records that came and went.
+        """Attach the catalog.
 
         `sources` is lake table → what to select from; `news` the same for the events in new files, None where the last
         build's files are not all there any more.
@@ -67,14 +70,6 @@ class Slice:
             f" where database_name = '{self._warehouse}' group by all"
         ).fetchall()
         self._columns = dict(found)
-        landed = f"select {_RECORD} from {self._main('staging.landed_records')}"
-        if news is not None:
-            changed = f"select event_id from {news}"
-        else:
-            lake = f"select {_RECORD} from {self._sources['events']}"
-            changed = _in_one_only("event_id", lake, landed)
-        keys = f"select distinct md5_number(event_id) as event_key from ({changed})"
-        self._scopes["per_event"] = self._table("scope.records", keys)
 
     def identifiers(self) -> str | None:
         """The table of the keys of all identifiers whose customer may have changed; None where all may."""
@@ -89,6 +84,8 @@ class Slice:
 
     def build(self, model: Model) -> None:
         """Run the model's select over what it must look at again."""
+        if model.unit != "aggregate" and "per_event" not in self._scopes:
+            _records(self)
         grow = _GROWTH.get(model.name)
         if grow is not None:
             grow(self)
@@ -116,6 +113,8 @@ class Slice:
 
     def apply(self, model: Model) -> None:
         """Put what `build` gave into the warehouse, inside the caller's transaction."""
+        if model.is_view:
+            return
         within = self._within[model.name]
         if within is None:
             self.connection.execute(f"create or replace table {model.name} as from {_out(model.name)}")
@@ -238,6 +237,16 @@ def _in_one_only(column: str, one: str, other: str) -> str:
 
 def _out(name: str) -> str:
     return f'slice.out."{name}"'
+
+
+def _records(made: Slice) -> None:
+    """The events of the records that came and went."""
+    if made._news is not None:
+        changed = f"select md5_number(event_id) as event_key from {made._news}"
+    else:
+        held = f"select {_RECORD} from {made._main('staging.landed_records')}"
+        changed = _in_one_only("event_key", f"select {_LANDED} from {made._sources['events']}", held)
+    made._scopes["per_event"] = made._table("scope.records", f"select distinct event_key from ({changed})")
 
 
 def _named_identifiers(made: Slice) -> None:

@@ -66,6 +66,7 @@ class Contract(Document):
     columns: dict[str, Column] = {}
     checks: list[Check] = []
     materialize: Annotated[Unit, Field(description="what its rows are a function of: docs/decisions/0009")]
+    is_view: Annotated[bool, Field(description="true where its rows are found faster than they are written")] = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Model:
         if self.contract is not None:
             return self.contract.materialize
         return "per_event" if self.upstreams == {"staging.events"} else "per_customer"
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its rows are found anew by each of its readers."""
+        return self.contract is not None and self.contract.is_view
 
     @property
     def grain(self) -> list[str]:

@@ -415,12 +415,14 @@ def _create_sources(
     """What models read and no model builds; and nothing is left of models that are no more."""
     for schema in sorted({model.name.split(".")[0] for model in models} | {"lake"}):
         connection.execute(f"create schema if not exists {schema}")
-    built = {model.name for model in models}
-    for (name,) in connection.execute(
-        "select schema_name || '.' || table_name from duckdb_tables() where database_name = current_database()"
+    kinds = {model.name: _kind(model) for model in models} | dict.fromkeys(tables, "table")
+    for name, kind in connection.execute(
+        "select schema_name || '.' || table_name, 'table' from duckdb_tables() where database_name = current_database()"
+        " union all"
+        " select schema_name || '.' || view_name, 'view' from duckdb_views() where database_name = current_database()"
     ).fetchall():
-        if name not in built | set(tables) and name.split(".")[0] in (*SCHEMAS_IN_ORDER, "taxonomy"):
-            connection.execute(f"drop table {name}")
+        if kinds.get(name) != kind and name.split(".")[0] in (*SCHEMAS_IN_ORDER, "taxonomy"):
+            connection.execute(f"drop {kind} {name}")
     for name, rows in source.rows().items():
         if isinstance(rows, str):
             connection.execute(f"create or replace view lake.{name} as from {rows}")
@@ -430,9 +432,13 @@ def _create_sources(
         _create_table(connection, name, table)
 
 
+def _kind(model: Model) -> str:
+    return "view" if model.is_view else "table"
+
+
 def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     try:
-        connection.execute(f"create or replace table {model.name} as {model.sql}")
+        connection.execute(f"create or replace {_kind(model)} {model.name} as {model.sql}")
     except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
         raise TaxonomyError(
             f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "

@@ -7,31 +7,33 @@ event_identifiers as (select * from staging.event_identifiers),
 
 removals as (select * from intermediate.identity_removals),
 
-named as (
+-- Few of many: who says that two are one person, and may name one of them on both sides.
+merging as (
     select *
     from event_identifiers
-    where role = 'named'
+    where role = 'merged_with'
 ),
 
--- An event that merges somebody with themselves names them once.
-merged as (
-    select distinct event_identifiers.*
+named_by_both as (
+    select event_identifiers.event_key, event_identifiers.identifier_key
     from event_identifiers
-    where
-        event_identifiers.role = 'merged_with'
-        and not exists (
-            select *
-            from named
-            where
-                named.event_key = event_identifiers.event_key
-                and named.identifier_key = event_identifiers.identifier_key
-        )
+    inner join merging
+        on event_identifiers.event_key = merging.event_key
+        and event_identifiers.identifier_key = merging.identifier_key
+    where event_identifiers.role = 'named'
 ),
 
 said as (
-    select * from named
+    select *
+    from event_identifiers
+    where role = 'named'
     union all
-    select * from merged
+    select distinct merging.*
+    from merging
+    left join named_by_both
+        on merging.event_key = named_by_both.event_key
+        and merging.identifier_key = named_by_both.identifier_key
+    where named_by_both.event_key is null
 ),
 
 evidence as (

@@ -9,22 +9,35 @@ records as (select * from staging.landed_records),
 
 settings as (select * from taxonomy.request),
 
+-- Nearly every record is the only one of its event: what is rare is looked for, and the rest passes by.
+refused as (
+    select topic, generation, partition, "offset", event_key
+    from records
+    where outcome <> 'accepted'
+),
+
 copies as (
     select event_key, count(*) filter (where outcome <> 'conflicting_duplicate') as copies
     from records
+    where event_key in (select event_key from refused)
     group by event_key
 ),
 
-kept as (
-    select landed.*, copies.event_key, copies.copies
+keyed as (
+    select *, md5_number(event_id) as event_key
     from landed
-    inner join records
-        on landed.topic = records.topic
-        and landed.generation = records.generation
-        and landed.partition = records.partition
-        and landed."offset" = records."offset"
-    inner join copies on records.event_key = copies.event_key
-    where records.outcome = 'accepted'
+),
+
+kept as (
+    select keyed.*, coalesce(copies.copies, 1) as copies
+    from keyed
+    left join refused
+        on keyed.topic = refused.topic
+        and keyed.generation = refused.generation
+        and keyed.partition = refused.partition
+        and keyed."offset" = refused."offset"
+    left join copies on keyed.event_key = copies.event_key
+    where refused.topic is null
 ),
 
 -- One look at each text, however many fields are taken out of it.

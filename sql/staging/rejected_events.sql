@@ -36,8 +36,8 @@ conflicting as (
         partition,
         "offset",
         channel,
-        event_id,
-        payload_hash,
+        refused_event_id as event_id,
+        refused_payload_hash as payload_hash,
         outcome as reason,
         'event_id' as field,
         'another payload with this event_id is kept' as detail
