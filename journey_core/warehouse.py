@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
+from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
@@ -154,13 +155,14 @@ class Warehouse:
                         ledger.write(made.restated(ledgered))
                     for model in work.current:
                         made.apply(model)
+                parts = Parts(connection, {model.name: model for model in models})
                 for done, model in enumerate(work.stale, start=len(work.current)):
                     progress(f"building {model.name}", done, len(models))
-                    _create_model(connection, model)
+                    _create_model(connection, model, parts.selects(model))
                 ledger.compare()
                 ledger.remember_identity(None if made is None else made.identifiers())
                 for model in work.remembering:
-                    _create_model(connection, model)
+                    _create_model(connection, model, [model.sql])
                 progress("building", len(models), len(models))
                 build = Build(
                     build_id=build_id,
@@ -220,7 +222,7 @@ class Warehouse:
                 elif model.name in wanted and any(name.startswith("lake.") for name in model.upstreams):
                     raise NotBuiltError("the tables are of an older version of this program. Run: journey build")
                 elif model.name in wanted:
-                    _create_model(connection, model)
+                    _create_model(connection, model, [model.sql])
             yield partial(fetch, connection)
 
     def person(self, namespace: str | None, identifier: str) -> Person:
@@ -436,9 +438,12 @@ def _kind(model: Model) -> str:
     return "view" if model.is_view else "table"
 
 
-def _create_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+def _create_model(connection: duckdb.DuckDBPyConnection, model: Model, selects: Iterable[str]) -> None:
+    """Its table anew, of the rows that `selects` give together."""
     try:
-        connection.execute(f"create or replace {_kind(model)} {model.name} as {model.sql}")
+        for part, select in enumerate(selects):
+            made = f"insert into {model.name}" if part else f"create or replace {_kind(model)} {model.name} as"
+            connection.execute(f"{made} {select}")
     except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
         raise TaxonomyError(
             f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "

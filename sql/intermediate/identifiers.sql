@@ -3,7 +3,7 @@
 
 with
 
-evidence as (select * from intermediate.identity_evidence),
+evidence as not materialized (select * from intermediate.identity_evidence),
 
 subjects as (select * from intermediate.identity_subjects),
 

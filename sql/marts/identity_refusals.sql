@@ -5,7 +5,7 @@ with
 
 customers as (select * from intermediate.customers),
 
-evidence as (select * from intermediate.identity_evidence),
+evidence as not materialized (select * from intermediate.identity_evidence),
 
 links as (select * from intermediate.identity_links),
 

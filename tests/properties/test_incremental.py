@@ -1,5 +1,7 @@
 """L6, incremental = full, and with it L1 to L5 and L7: whatever comes, in whatever batches, however late.
 
+And however much fits into memory: some builds go part by part (`journey_core.parts`).
+
 A machine lands, replays, corrects, removes and reconfigures at random, builds now and then, and after every build holds
 the tables against those that a fresh warehouse builds from the same events: row for row, both ways, every table.
 `make test` takes some hundred steps; `make test-laws` ten thousand.
@@ -13,6 +15,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +24,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from journey_core import parts
 from journey_core.contract import RECORDS, judge, records_of
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Source, Warehouse
@@ -133,17 +137,19 @@ class Builds(RuleBasedStateMachine):
     def look_back(self, day):
         self.as_of = None if day is None else START + timedelta(days=day)
 
-    @rule(data=st.data())
-    def build(self, data):
+    @rule(data=st.data(), sizes=st.tuples(*[st.sampled_from([parts.BYTES_AN_EVENT, 10**9])] * 2))
+    def build(self, data, sizes):
         arrived = data.draw(st.permutations(self.landed)) if len(self.landed) < 30 else self.landed
         judged = judge(pa.Table.from_pylist(arrived, schema=RECORDS))
         identity = hashlib.sha256(repr(sorted(map(repr, self.landed))).encode()).hexdigest()
         source = Source(identity, judged.accepted, judged.rejected)
         taxonomy = TAXONOMIES[self.taxonomy]
-        self.warehouse.build(source, taxonomy, as_of=self.as_of)
+        with patch.object(parts, "BYTES_AN_EVENT", sizes[0]):
+            self.warehouse.build(source, taxonomy, as_of=self.as_of)
         fresh = Warehouse(self.folder / "fresh.duckdb", threads=1)
         fresh.path.unlink(missing_ok=True)
-        fresh.build(source, taxonomy, as_of=self.as_of)
+        with patch.object(parts, "BYTES_AN_EVENT", sizes[1]):
+            fresh.build(source, taxonomy, as_of=self.as_of)
         assert differences(self.warehouse.path, fresh.path) == {}
 
     def teardown(self):
