@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from threading import Lock
 from typing import Any
 
@@ -199,6 +199,8 @@ _STATEMENTS = {
 }
 #: A statement takes as long to begin as pydantic to judge so many records.
 _FEW = 1000
+#: So many values are told to be UTF-8 at once, or else one by one.
+_PIECE = 128
 _TYPED = [*REJECTED_EVENTS.names, "is_judged"]
 
 
@@ -334,18 +336,28 @@ def _views(values: pa.BinaryArray) -> Iterator[memoryview]:
 
 def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as text; null where they are none, or too large, or not UTF-8."""
-    lengths = pc.min_max(pc.binary_length(values)).as_py()
-    if values.null_count or not lengths["min"] or lengths["max"] > LARGEST_EVENT:
-        fits = pc.and_(
-            pc.greater(pc.binary_length(values), 0),
-            pc.less_equal(pc.binary_length(values), LARGEST_EVENT),
-        )
-        values = pc.if_else(fits, values, pa.scalar(None, pa.binary()))
+    lengths = pc.binary_length(values)
+    bounds = pc.min_max(lengths).as_py()
+    fits = None
+    if values.null_count or not bounds["min"] or bounds["max"] > LARGEST_EVENT:
+        fits = pc.and_(pc.greater(lengths, 0), pc.less_equal(lengths, LARGEST_EVENT))
     try:
-        return values.cast(pa.string())
+        texts = values.cast(pa.string())
     except pa.ArrowInvalid:
-        are_text = pa.array(map(_is_text, values.to_pylist()))
+        pieces = (values.slice(start, _PIECE) for start in range(0, len(values), _PIECE))
+        are_text = pa.array(chain.from_iterable(map(_are_text, pieces)))
+        are_text = are_text if fits is None else pc.and_(fits, are_text)
         return pc.if_else(are_text, values, pa.scalar(None, pa.binary())).cast(pa.string())
+    return texts if fits is None else pc.if_else(fits, texts, pa.scalar(None, pa.string()))
+
+
+def _are_text(values: pa.ChunkedArray) -> list[bool]:
+    """Whether each is UTF-8; one by one only where not all are."""
+    try:
+        values.cast(pa.string())
+    except pa.ArrowInvalid:
+        return list(map(_is_text, values.to_pylist()))
+    return [True] * len(values)
 
 
 def _is_text(value: bytes | None) -> bool:

@@ -138,7 +138,8 @@ def fingerprints(models: Iterable[Model], sources: Mapping[str, str]) -> dict[st
     found = dict(sources)
     for model in models:
         behind = [f"{name}={found.get(name, '')}" for name in sorted(model.upstreams)]
-        found[model.name] = hashlib.sha256("\0".join([model.name, model.unit, model.sql, *behind]).encode()).hexdigest()
+        parts = [model.name, model.unit, "view" if model.is_view else "table", model.sql, *behind]
+        found[model.name] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return {name: found[name] for name in found if name not in sources}
 
 

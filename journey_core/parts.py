@@ -20,7 +20,7 @@ from journey_core.models import Model
 
 # What a model's largest join or window takes, measured: ten million events in 12 GB do not spill.
 BYTES_AN_EVENT = 1200
-_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")  # as DuckDB writes its settings
 _EVERY_KEY = 2**128
 _OWNERS = "intermediate.event_owners"
 
@@ -36,9 +36,9 @@ class Parts:
         """The model's select; several, in no order, where all at once would not fit. Their rows are its rows."""
         columns = self._columns()
         cut = [name for name in sorted(model.upstreams) if self._is_cut(name, columns.get(name, []), model)]
-        # What reads the lake streams through: it keeps nothing that could grow.
-        is_streaming = any(name.startswith("lake.") for name in model.upstreams)
-        if self._count == 1 or model.is_view or is_streaming or not cut:
+        # Of what reads the lake nothing tells a part before it is read.
+        reads_lake = any(name.startswith("lake.") for name in model.upstreams)
+        if self._count == 1 or model.is_view or reads_lake or not cut:
             yield model.sql
             return
         wheres = self._event_ranges() if model.unit == "per_event" else self._customer_ranges()
@@ -47,7 +47,7 @@ class Parts:
             for name in cut:
                 is_customers = model.unit == "per_customer" and "customer_id" in columns[name]
                 where = by_customer if is_customers else by_event
-                sql = re.sub(rf"\b(from|join)\s+{re.escape(name)}\b", rf"\1 (from {name} where {where})", sql)
+                sql = re.sub(rf"(?<=\bfrom ){name}\b|(?<=\bjoin ){name}\b", f"(from {name} where {where})", sql)
             yield sql
 
     def _is_cut(self, name: str, columns: list[str], model: Model) -> bool:
@@ -64,7 +64,8 @@ class Parts:
         ((events,),) = self.connection.execute("select count(*) from lake.events").fetchall()
         ((limit,),) = self.connection.execute("select current_setting('memory_limit')").fetchall()
         number, unit = limit.split()
-        return math.ceil(max(1, events * BYTES_AN_EVENT / (float(number) * _UNITS[unit])))
+        share: float = events * BYTES_AN_EVENT / (float(number) * 1024 ** _UNITS.index(unit))
+        return math.ceil(max(1, share))
 
     def _event_ranges(self) -> list[tuple[str, str]]:
         """Conditions on event keys; the second of each has no meaning."""
@@ -87,7 +88,9 @@ class Parts:
             """,
             [shares],
         ).fetchall()
-        bounds = ["'" + bound.replace("'", "''") + "'" for (bound,) in rows if bound is not None]
+        # As a variable: no text of a customer's becomes SQL.
+        self.connection.execute("set variable customer_bounds = $1::varchar[]", [[bound for (bound,) in rows]])
+        bounds = [f"getvariable('customer_bounds')[{place}]" for place in range(1, len(rows) + 1)]
         return [_between("customer_id", low, high) for low, high in pairwise([None, *bounds, None])]
 
     def _columns(self) -> dict[str, list[str]]:

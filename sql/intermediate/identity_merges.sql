@@ -5,7 +5,7 @@ with
 
 evidence as (select * from intermediate.identity_evidence),
 
-event_identifiers as (select * from staging.event_identifiers),
+event_identifiers as not materialized (select * from staging.event_identifiers),
 
 merging as (
     select distinct event_key

@@ -3,13 +3,9 @@
 
 with
 
-attempts as (select * from marts.funnel_attempts),
+attempt_steps as (select * from intermediate.attempt_steps),
 
 signal_events as (select * from intermediate.signal_events),
-
-touchpoints as (select * from marts.touchpoints),
-
-sessions as (select * from marts.sessions),
 
 funnels as (select * from taxonomy.funnels),
 
@@ -18,31 +14,6 @@ funnel_steps as (select * from taxonomy.funnel_steps),
 funnel_successors as (select * from taxonomy.funnel_successors),
 
 observation as (select * from staging.observation),
-
--- The steps that each attempt has taken, in the order in which it took them.
-taken as (
-    select
-        attempts.funnel,
-        attempts.customer_id,
-        attempts.attempt,
-        attempts.status,
-        attempts.entered_at + funnels.funnel_window as window_ends_at,
-        places.step_order as declared_step,
-        case when funnels.matching = 'any' then row_number() over in_time else places.step_order end as step_order,
-        attempts.event_ids[places.step_order] as event_id,
-        attempts.step_times[places.step_order] as taken_at,
-        lead(attempts.step_times[places.step_order]) over in_time as next_taken_at
-    from attempts
-    inner join funnels on attempts.funnel = funnels.funnel
-    cross join unnest(range(1, len(attempts.step_times) + 1)) as places (step_order)
-    where attempts.status <> 'excluded' and attempts.step_times[places.step_order] is not null
-    window in_time as (
-        partition by attempts.funnel, attempts.customer_id, attempts.attempt
-        order by
-            case when funnels.matching = 'any' then attempts.step_times[places.step_order] end,
-            places.step_order
-    )
-),
 
 patience as (
     select
@@ -57,14 +28,22 @@ patience as (
 -- where the time for going on is over: before that the ones who went on would be known, and the ones who leave not.
 decided as (
     select
-        taken.*,
-        taken.next_taken_at is null as is_dropped
-    from taken
+        attempt_steps.*,
+        attempt_steps.next_taken_at is null as is_dropped
+    from attempt_steps
+    inner join funnels on attempt_steps.funnel = funnels.funnel
     cross join observation
-    left join patience on taken.funnel = patience.funnel and taken.declared_step = patience.declared_step
+    left join patience
+        on attempt_steps.funnel = patience.funnel
+        and attempt_steps.declared_step = patience.declared_step
     where
-        (taken.next_taken_at is not null or taken.status = 'dropped')
-        and coalesce(least(taken.window_ends_at, taken.taken_at + patience.within) < observation.as_of, true)
+        attempt_steps.status <> 'excluded'
+        and (attempt_steps.next_taken_at is not null or attempt_steps.status = 'dropped')
+        and coalesce(
+            least(attempt_steps.entered_at + funnels.funnel_window, attempt_steps.taken_at + patience.within)
+            < observation.as_of,
+            true
+        )
 ),
 
 -- For both sides the same time is looked at: the visit up to the step, and as long after it as 95 in 100 of those who
@@ -87,14 +66,12 @@ exposed as (
         decided.step_order,
         decided.declared_step,
         decided.is_dropped,
-        coalesce(sessions.started_at, decided.taken_at) as exposed_from,
+        coalesce(decided.visit_started_at, decided.taken_at) as exposed_from,
         decided.taken_at + horizons.horizon as exposed_until,
         horizons.horizon
     from decided
     inner join horizons on decided.funnel = horizons.funnel and decided.step_order = horizons.step_order
     cross join observation
-    left join touchpoints on decided.event_id = touchpoints.event_id
-    left join sessions on touchpoints.session_id = sessions.session_id
     where decided.taken_at + horizons.horizon <= observation.as_of
 ),
 

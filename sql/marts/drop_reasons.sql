@@ -5,7 +5,7 @@ with
 
 exits as (select * from marts.funnel_exits),
 
-attempts as (select * from marts.funnel_attempts),
+attempt_steps as (select * from intermediate.attempt_steps),
 
 evidence as (select * from intermediate.drop_evidence),
 
@@ -15,22 +15,10 @@ funnels as (select * from taxonomy.funnels),
 
 -- How long the way to each step takes; in any order there is no way from one step to the next.
 ways as (
-    select
-        attempts.funnel,
-        attempts.customer_id,
-        attempts.attempt,
-        attempts.status,
-        attempts.furthest_step,
-        taken.step_order,
-        list_filter(attempts.step_times[:taken.step_order - 1], lambda taken_at: taken_at is not null)[-1] as left_at,
-        list_filter(attempts.event_ids[:taken.step_order - 1], lambda event_id: event_id is not null)[-1]
-            as left_event_id,
-        attempts.step_times[taken.step_order] as taken_at,
-        attempts.event_ids[taken.step_order] as event_id
-    from attempts
-    inner join funnels on attempts.funnel = funnels.funnel and funnels.matching <> 'any'
-    cross join unnest(range(2, len(attempts.step_times) + 1)) as taken (step_order)
-    where attempts.status <> 'excluded' and attempts.step_times[taken.step_order] is not null
+    select attempt_steps.*
+    from attempt_steps
+    inner join funnels on attempt_steps.funnel = funnels.funnel
+    where funnels.matching <> 'any' and attempt_steps.status <> 'excluded' and attempt_steps.step_order > 1
 ),
 
 paces as (

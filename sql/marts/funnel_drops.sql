@@ -3,7 +3,7 @@
 
 with
 
-attempts as (select * from marts.funnel_attempts),
+attempt_steps as (select * from intermediate.attempt_steps),
 
 attempt_segments as (select * from intermediate.funnel_attempt_segments),
 
@@ -31,55 +31,43 @@ steps as (
     inner join funnels on funnel_steps.funnel = funnels.funnel
 ),
 
-segmented as (
+-- What followed each step that was reached. A drop or an open attempt stands on the last step that it reached.
+followed as (
     select
-        attempt_segments.segment_by,
-        attempt_segments.segment,
-        attempts.funnel,
-        attempts.status,
-        attempts.furthest_step,
-        attempts.entered_at,
+        attempt_steps.funnel,
+        attempt_steps.customer_id,
+        attempt_steps.attempt,
+        attempt_steps.step_order,
         case
-            when funnels.matching = 'any'
-                then list_sort(list_filter(attempts.step_times, lambda taken_at: taken_at is not null))
-            else attempts.step_times
-        end as step_times
-    from attempts
-    inner join attempt_segments
-        on attempts.funnel = attempt_segments.funnel
-        and attempts.customer_id = attempt_segments.customer_id
-        and attempts.attempt = attempt_segments.attempt
-    inner join funnels on attempts.funnel = funnels.funnel
+            when attempt_steps.status = 'excluded' then null
+            when attempt_steps.furthest_step > attempt_steps.step_order then 'advanced'
+            else attempt_steps.status
+        end as outcome,
+        attempt_steps.status = 'excluded' and attempt_steps.furthest_step = attempt_steps.step_order
+            as is_excluded_here,
+        -- Ties that are tolerated may run backward: no time, rather than less than none.
+        case
+            when attempt_steps.left_at is not null
+                then greatest(0, epoch(attempt_steps.taken_at - attempt_steps.left_at))
+        end as seconds_from_previous_step,
+        greatest(0, epoch(attempt_steps.taken_at - attempt_steps.entered_at)) as seconds_from_entry,
+        greatest(0, epoch_us(attempt_steps.next_taken_at - attempt_steps.taken_at)) as microseconds_to_next_step,
+        epoch_us(observation.as_of - attempt_steps.taken_at) as microseconds_observed
+    from attempt_steps
+    cross join observation
 ),
 
--- What followed each step that was reached. A drop or an open attempt stands on the last step that it reached.
+-- In the whole, and in each of its segments.
 reached as (
     select
-        segmented.funnel,
-        segmented.segment_by,
-        segmented.segment,
-        steps.step_order,
-        case
-            when segmented.status = 'excluded' then null
-            when segmented.furthest_step > steps.step_order then 'advanced'
-            else segmented.status
-        end as outcome,
-        segmented.status = 'excluded' and segmented.furthest_step = steps.step_order as is_excluded_here,
-        -- Ties that are tolerated may run backward: no time, rather than less than none.
-        list_transform(
-            list_filter(segmented.step_times[:steps.step_order - 1], lambda taken_at: taken_at is not null)[-1:],
-            lambda taken_at: greatest(0, epoch(segmented.step_times[steps.step_order] - taken_at))
-        )[1] as seconds_from_previous_step,
-        greatest(0, epoch(segmented.step_times[steps.step_order] - segmented.entered_at)) as seconds_from_entry,
-        greatest(0, epoch_us(
-            list_filter(segmented.step_times[steps.step_order + 1:], lambda taken_at: taken_at is not null)[1]
-            - segmented.step_times[steps.step_order]
-        )) as microseconds_to_next_step,
-        epoch_us(observation.as_of - segmented.step_times[steps.step_order]) as microseconds_observed
-    from segmented
-    inner join steps on segmented.funnel = steps.funnel
-    cross join observation
-    where segmented.step_times[steps.step_order] is not null
+        followed.*,
+        attempt_segments.segment_by,
+        attempt_segments.segment
+    from followed
+    inner join attempt_segments
+        on followed.funnel = attempt_segments.funnel
+        and followed.customer_id = attempt_segments.customer_id
+        and followed.attempt = attempt_segments.attempt
 ),
 
 counted as (
@@ -147,7 +135,7 @@ survived as (
 
 -- A funnel that nobody has entered has its rows too.
 parts as (
-    select distinct funnel, segment_by, segment from segmented
+    select distinct funnel, segment_by, segment from attempt_segments
     union
     select funnel, 'all' as segment_by, 'all' as segment from funnels
 ),

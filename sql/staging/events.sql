@@ -11,15 +11,20 @@ settings as (select * from taxonomy.request),
 
 -- Nearly every record is the only one of its event: what is rare is looked for, and the rest passes by.
 refused as (
-    select topic, generation, partition, "offset", event_key
+    select event_key
     from records
     where outcome <> 'accepted'
 ),
 
-copies as (
-    select event_key, count(*) filter (where outcome <> 'conflicting_duplicate') as copies
+repeated as (
+    select *
     from records
     where event_key in (select event_key from refused)
+),
+
+copies as (
+    select event_key, count(*) filter (where outcome <> 'conflicting_duplicate') as copies
+    from repeated
     group by event_key
 ),
 
@@ -31,13 +36,14 @@ keyed as (
 kept as (
     select keyed.*, coalesce(copies.copies, 1) as copies
     from keyed
-    left join refused
-        on keyed.topic = refused.topic
-        and keyed.generation = refused.generation
-        and keyed.partition = refused.partition
-        and keyed."offset" = refused."offset"
     left join copies on keyed.event_key = copies.event_key
-    where refused.topic is null
+    left join repeated
+        on repeated.outcome = 'accepted'
+        and keyed.topic = repeated.topic
+        and keyed.generation = repeated.generation
+        and keyed.partition = repeated.partition
+        and keyed."offset" = repeated."offset"
+    where copies.event_key is null or repeated.event_key is not null
 ),
 
 -- One look at each text, however many fields are taken out of it.

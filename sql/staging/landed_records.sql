@@ -6,7 +6,7 @@ with
 landed as (select * from lake.events),
 
 -- 128 bits of an event's name: narrow to join on, and the same in every build.
-records as (
+records as not materialized (
     select
         topic,
         generation,

@@ -122,6 +122,17 @@ def test_nothing_is_left_of_models_that_are_no_more(rebuild, tmp_path):
     assert tables.values(f"select count(*) from duckdb_tables() where table_name in {gone}") == [(0,)]
 
 
+def test_a_table_that_has_become_a_view_is_built_over(rebuild, tmp_path):
+    rebuild(BASE)
+    with duckdb.connect(str(tmp_path / "one.duckdb")) as connection:
+        connection.execute("drop view intermediate.identity_evidence")
+        connection.execute("create table intermediate.identity_evidence as select 'ann' as customer_id")
+        connection.execute("delete from meta.models where model <> 'marts.stages'")
+    tables = rebuild([*BASE, event("4", "2026-01-14 10:00", who=ANN)])
+    assert tables.values("select count(*) from duckdb_views() where view_name = 'identity_evidence'") == [(1,)]
+    assert tables.values("select count(*) from marts.touchpoints") == [(len(BASE) + 1,)]
+
+
 ROOT = str(Path(__file__).parents[2])
 KILLED = """
 import os, signal, sys
