@@ -45,7 +45,8 @@ class Slice:
     _columns: dict[str, list[str]] = field(default_factory=dict)
     _within: dict[str, tuple[str, str] | None] = field(default_factory=dict)  # built model → (key, scope); None: whole
     _scopes: dict[str, str] = field(default_factory=dict)  # unit → the table of its keys now
-    _cuts: dict[str, str] = field(default_factory=dict)  # table of events → its rows that are the affected customers'
+    _mentions: str = ""  # the table of the events that name one of the identifiers
+    _cuts: dict[tuple[str, str], str] = field(default_factory=dict)  # upstream, table of events → its rows of these
 
     def open(self, sources: Mapping[str, str | pa.Table], news: str | None) -> None:
         """Attach the catalog.
@@ -92,13 +93,10 @@ class Slice:
             grow(self)
         if model.unit == "per_customer" and "per_customer" not in self._scopes:
             _customers(self)
+        if model.is_view:
+            return  # each of its readers finds its rows
         for upstream in model.upstreams:
-            if not upstream.startswith("lake."):
-                self.connection.execute(
-                    f"create or replace view slice.{upstream} as {self._restricted(upstream, model)}"
-                )
-        if "lake.events" in model.upstreams:
-            self.connection.execute(f"create or replace view slice.lake.events as {self._lake_events(model)}")
+            self._show(upstream, model)
         name = _out(model.name)
         self.connection.execute("use slice")
         sql = f"select * from ({model.sql}\n)"
@@ -172,6 +170,21 @@ class Slice:
             group by all
         """
 
+    def _show(self, upstream: str, model: Model) -> None:
+        """Lay a view over what `model` needs of an upstream, under that one's name."""
+        shown = self.models.get(upstream)
+        if shown is not None and shown.is_view:
+            for behind in shown.upstreams:
+                # The model's events; what the view looks at beside them is its own affair, and whole.
+                self._show(behind, model if "event_key" in self._columns[behind] else shown)
+            self.connection.execute("use slice")
+            self.connection.execute(f"create or replace view {upstream} as {shown.sql}")
+            self.connection.execute(f'use "{self._warehouse}"')
+        elif upstream == "lake.events":
+            self.connection.execute(f"create or replace view slice.lake.events as {self._lake_events(model)}")
+        elif not upstream.startswith("lake."):
+            self.connection.execute(f"create or replace view slice.{upstream} as {self._restricted(upstream, model)}")
+
     def _restricted(self, upstream: str, model: Model) -> str:
         """The rows of `upstream` that `model` needs; more than that would cost, and change nothing."""
         rows = self.current(upstream)
@@ -180,22 +193,24 @@ class Slice:
         if model.unit == "per_customer" and self._unit(upstream) == "per_customer":
             return f"from {_out(upstream)}"
         if model.unit == "per_customer" and "event_key" in columns:
-            return f"from {self._cut(upstream)}"
+            return f"from {self._cut(upstream, 'slice.scope.customer_events')}"
         if model.unit == "per_event" and "event_key" in columns:
             return f"from {rows} where event_key in (from {scope})"
         if model.unit == "per_identifier":
             if "event_key" in columns:
-                return f"from {rows} where event_key in (from slice.scope.mentions)"
+                return f"from {self._cut(upstream, self._mentions)}"
             if self._unit(upstream) == "per_identifier" and len(model.grain) == 1:
                 return f"from {rows} where {self._key(upstream)} in (from {scope})"
         return f"from {rows}"
 
-    def _cut(self, upstream: str) -> str:
-        """The table of an upstream's rows that are the affected customers': found once, as several models read them."""
-        if upstream not in self._cuts:
-            theirs = "where event_key in (from slice.scope.customer_events)"
-            self._cuts[upstream] = self._table(f'scope."{upstream}"', f"from {self.current(upstream)} {theirs}")
-        return self._cuts[upstream]
+    def _cut(self, upstream: str, events: str) -> str:
+        """The table of an upstream's rows of `events`: found once, as several models read them, and more than once."""
+        if (upstream, events) not in self._cuts:
+            theirs = f"where event_key in (from {events})"
+            self._cuts[upstream, events] = self._table(
+                f"scope.cut_{len(self._cuts)}", f"from {self.current(upstream)} {theirs}"
+            )
+        return self._cuts[upstream, events]
 
     def _lake_events(self, model: Model) -> str:
         if model.unit != "per_event":
@@ -228,9 +243,10 @@ class Slice:
         before = f"from {self._scopes[unit]} union " if unit in self._scopes else ""
         self._scopes[unit] = self._table(f"scope.{name}", f"{before}{more}")
         if unit == "per_identifier":
-            self.connection.execute(
-                "create or replace table slice.scope.mentions as select distinct event_key from "
-                f"{self.current('staging.event_identifiers')} where identifier_key in (from {self._scopes[unit]})"
+            self._mentions = self._table(
+                f"scope.{name}_mentions",
+                f"select distinct event_key from {self.current('staging.event_identifiers')}"
+                f" where identifier_key in (from {self._scopes[unit]})",
             )
 
     def _differing(self, name: str, column: str, without: str = "") -> str:
@@ -331,7 +347,7 @@ def _shared_devices(made: Slice) -> None:
         f"select identifier_key from {made.current('intermediate.identifiers')} where refusal in {shared}"
         f" and identifier_key in ({_companions(made, 'from ' + made._scopes['per_identifier'])})",
     )
-    made._grow("per_event", "owned_events", "select event_key from slice.scope.mentions")
+    made._grow("per_event", "owned_events", f"from {made._mentions}")
 
 
 #: Tables with an instant after which time alone changes their customer's rows.
