@@ -140,6 +140,7 @@ def test_funnels_agree_with_a_reference_that_tries_everything(build_world, world
                 assert got == expected, f"seed {seed}: {funnel!r}\n{touches}\nas of {as_of}"
 
 
+@pytest.mark.timeout(7200)
 def test_random_funnels_built_in_parts_equal_a_full_build(worlds, tmp_path):
     """Law L6 with every option: three batches, shared devices, an `as_of` that moves, other threads."""
     for seed in range(worlds):
