@@ -67,11 +67,7 @@ class Slice:
                 self._sources[name] = self._table(f"scope.lake_{name}", "from incoming")
                 self.connection.unregister("incoming")
             self.connection.execute(f"create view slice.lake.{name} as from {self._sources[name]}")
-        found = self.connection.execute(
-            "select schema_name || '.' || table_name, list(column_name order by column_index) from duckdb_columns()"
-            f" where database_name = '{self._warehouse}' group by all"
-        ).fetchall()
-        self._columns = dict(found)
+        self._columns = columns_of(self.connection)
 
     def identifiers(self) -> str | None:
         """The table of the keys of all identifiers whose customer may have changed; None where all may."""
@@ -256,6 +252,15 @@ class Slice:
         before = f"select {chosen} from {self._main(name)} where {key} in (from {scope})"
         after = f"select {chosen} from {_out(name)}"
         return _in_one_only(column, before, after)
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Each table and view of the warehouse, by its qualified name → its columns in their order."""
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, list(column_name order by column_index) from duckdb_columns()"
+        " where database_name = current_database() group by all"
+    ).fetchall()
+    return dict(rows)
 
 
 def _in_one_only(column: str, one: str, other: str) -> str:

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import duckdb
 
+from journey_core.increment import columns_of
 from journey_core.models import Model
 
 # What a model's largest join or window takes, measured: ten million events in 12 GB do not spill.
@@ -34,11 +35,12 @@ class Parts:
 
     def selects(self, model: Model) -> Iterator[str]:
         """The model's select; several, in no order, where all at once would not fit. Their rows are its rows."""
-        columns = self._columns()
-        cut = [name for name in sorted(model.upstreams) if self._is_cut(name, columns.get(name, []), model)]
         # Of what reads the lake nothing tells a part before it is read.
         reads_lake = any(name.startswith("lake.") for name in model.upstreams)
-        if self._count == 1 or model.is_view or reads_lake or not cut:
+        is_whole = model.is_view or reads_lake or model.unit not in ("per_event", "per_customer")
+        columns = {} if is_whole or self._count == 1 else columns_of(self.connection)
+        cut = [name for name in sorted(model.upstreams) if self._is_cut(name, columns.get(name, []), model)]
+        if not cut:
             yield model.sql
             return
         wheres = self._event_ranges() if model.unit == "per_event" else self._customer_ranges()
@@ -52,8 +54,6 @@ class Parts:
 
     def _is_cut(self, name: str, columns: list[str], model: Model) -> bool:
         """Whether each row of an upstream matters to one part alone."""
-        if model.unit not in ("per_event", "per_customer"):
-            return False
         unit = self.models[name].unit if name in self.models else "source"
         if model.unit == "per_customer" and "customer_id" in columns:
             return unit in ("per_event", "per_customer")
@@ -92,13 +92,6 @@ class Parts:
         self.connection.execute("set variable customer_bounds = $1::varchar[]", [[bound for (bound,) in rows]])
         bounds = [f"getvariable('customer_bounds')[{place}]" for place in range(1, len(rows) + 1)]
         return [_between("customer_id", low, high) for low, high in pairwise([None, *bounds, None])]
-
-    def _columns(self) -> dict[str, list[str]]:
-        rows = self.connection.execute(
-            "select schema_name || '.' || table_name, list(column_name) from duckdb_columns()"
-            " where database_name = current_database() group by all"
-        ).fetchall()
-        return dict(rows)
 
 
 def _between(column: str, low: str | None, high: str | None) -> str:

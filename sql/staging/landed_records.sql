@@ -65,16 +65,9 @@ judged as (
 -- Texts are what makes a table large: what was kept bears its name in staging.events.
 outcomes as (
     select
-        topic,
-        generation,
-        partition,
-        "offset",
-        channel,
-        event_key,
-        payload_mark,
+        * exclude (event_id, payload_hash, received_at, kafka_timestamp),
         case when outcome <> 'accepted' then event_id end as refused_event_id,
-        case when outcome <> 'accepted' then payload_hash end as refused_payload_hash,
-        outcome
+        case when outcome <> 'accepted' then payload_hash end as refused_payload_hash
     from judged
 )
 
