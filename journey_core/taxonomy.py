@@ -7,6 +7,7 @@ A new stage, rule or funnel is an edit of YAML: no table changes its shape.
 from __future__ import annotations
 
 import hashlib
+import re
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from journey_core.expressions import parse_expression
 from journey_core.paths import SCHEMAS
 
 _AT_ONCE, _MICROSECOND = timedelta(0), timedelta(microseconds=1)
+# `intermediate.funnel_paths` packs an instant and a predicate's number into 64 bits: five are left for the number.
+_MOST_PREDICATES = 31
 
 TAXONOMIES = SCHEMAS / "taxonomies"
 
@@ -51,6 +54,8 @@ _TOUCHPOINTS = (
     + " from staging.events as events"
     " inner join intermediate.touchpoint_history as history on events.event_key = history.event_key"
 )
+
+_ONLY_IN_EVENTS = EVENT_COLUMNS.keys() - {"event_type", "channel", "initiator", "occurred_at"}
 
 
 def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
@@ -280,6 +285,22 @@ class Funnel(Document):
         ranked = sorted(range(len(self.steps)), key=lambda index: (self.steps[index].optional, index))
         return [ranked.index(index) + 1 for index in range(len(self.steps))]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the order of its steps and one window decides: a single pass finds who came how far."""
+        steps = [step.when for step in self.steps]
+        return (
+            self.order == "ordered"
+            and self.entry != "every"
+            and not (self.tie_tolerance or self.hold_constant or self.exclusions)
+            and not any(step.optional or step.within or step.not_before for step in self.steps)
+            and len(set(steps)) == len(steps) <= _MOST_PREDICATES
+        )
+
+    def place_of(self, when: str) -> int:
+        """The first step that has this condition, from 1; 0 where none has."""
+        return next((place for place, step in enumerate(self.steps, start=1) if step.when == when), 0)
+
     def successors(self) -> Iterator[tuple[int, int]]:
         """(step, a step that may be matched next), both from 1."""
         for place in range(1, len(self.steps) + 1):
@@ -319,11 +340,11 @@ class Taxonomy(Document):
         not fit is then no match, never the end of a build.
         """
         rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
-        steps = [
-            f"case when try({step.when}) then"
-            f" struct_pack(funnel := '{funnel.funnel}', step_order := {order}, held := {_held(funnel)}) end"
+        steps = [f"case when try({when}) then {number} end" for when, number in self._predicates().items()]
+        held = [
+            f"struct_pack(funnel := '{funnel.funnel}', held := {_held(funnel)})"
             for funnel in self.funnels
-            for order, step in enumerate(funnel.steps, start=1)
+            if funnel.hold_constant
         ]
         exclusions = [
             f"case when try({exclusion.when}) then"
@@ -343,12 +364,21 @@ class Taxonomy(Document):
                 f" coalesce(try({self.experience.guidance}), false) as is_guidance,"
                 f" coalesce(try({self.experience.desire}), false) as is_desire from ({_TOUCHPOINTS}) as touchpoints"
             ),
-            # Beside each match, all that its readers need to know of the touchpoint.
+            # Which predicates are true of a touchpoint (`taxonomy.funnel_steps` has the steps that each stands for),
+            # and all that the readers need to know of it.
             "step_matches": _unnested(
-                "event_key, event_id, customer_id, event_order, occurred_at, sequence, initiator",
+                "event_key, customer_id, event_order, occurred_at, sequence, initiator",
                 steps,
-                "funnel varchar, step_order integer, held varchar[]",
-                "match.funnel, match.step_order, match.held",
+                "integer",
+                "match as predicate",
+            ),
+            # What must not change along a chain, where a funnel asks for it and no part of it is null.
+            "held_values": _unnested(
+                "event_key, customer_id",
+                held,
+                "funnel varchar, held varchar[]",
+                "match.funnel, match.held",
+                selecting="match.held is not null",
             ),
             "exclusion_matches": _unnested(
                 "customer_id, event_order, occurred_at",
@@ -368,6 +398,12 @@ class Taxonomy(Document):
             ),
         }
 
+    def _predicates(self) -> dict[str, int]:
+        """Each condition of a step, once however many steps share it → its number, from 1; plain funnels' first."""
+        funnels = sorted(self.funnels, key=lambda funnel: not funnel.is_plain)
+        conditions = dict.fromkeys(step.when for funnel in funnels for step in funnel.steps)
+        return {when: number for number, when in enumerate(conditions, start=1)}
+
     def _segment_values(self) -> dict[str, str]:
         """Each way to split → the expression of its value."""
         return {
@@ -380,6 +416,7 @@ class Taxonomy(Document):
         classes = {name: kind for kind, names in IDENTIFIER_CLASSES.items() for name in names}
         namespaces = classes | {name: kind for name, kind in self.identity.namespaces.items() if name not in classes}
         namespaces = dict(sorted(namespaces.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
+        predicates = self._predicates()
         funnel_steps = [
             (funnel, order, slot, step)
             for funnel in self.funnels
@@ -441,6 +478,25 @@ class Taxonomy(Document):
                 "entered_from": pa.array([funnel.entered.from_ for funnel in self.funnels], utc),
                 "entered_until": pa.array([funnel.entered.until for funnel in self.funnels], utc),
                 "steps": pa.array([len(funnel.steps) for funnel in self.funnels], pa.int32()),
+                "is_plain": pa.array(
+                    [
+                        funnel.is_plain and all(predicates[step.when] <= _MOST_PREDICATES for step in funnel.steps)
+                        for funnel in self.funnels
+                    ],
+                    pa.bool_(),
+                ),
+                "is_constant": pa.array([bool(funnel.hold_constant) for funnel in self.funnels], pa.bool_()),
+                # Per predicate, from 1, the step that it is in this funnel; 0 where it is none.
+                "steps_of": pa.array(
+                    [
+                        [
+                            next((place for place, step in enumerate(funnel.steps, 1) if step.when == when), 0)
+                            for when in predicates
+                        ]
+                        for funnel in self.funnels
+                    ],
+                    pa.list_(pa.int64()),
+                ),
                 # Per step what it takes at least, in microseconds; 0 where it may be skipped.
                 "least_times": pa.array(
                     [
@@ -467,6 +523,7 @@ class Taxonomy(Document):
                 ),
                 "is_optional": pa.array([step.optional for *_, step in funnel_steps], pa.bool_()),
                 "slot": pa.array([slot for _, _, slot, _ in funnel_steps], pa.int32()),
+                "predicate": pa.array([predicates[step.when] for *_, step in funnel_steps], pa.int32()),
             },
             "funnel_successors": {
                 "funnel": pa.array([funnel for funnel, *_ in successors], pa.string()),
@@ -640,11 +697,17 @@ def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iter
             yield (*where, index), f"the {noun} `{name}` stands here twice; names differ"
 
 
-def _unnested(place: str, items: list[str], columns: str, selected: str, where: str = "") -> str:
+def _unnested(
+    place: str, items: list[str], columns: str, selected: str, where: str = "", selecting: str = "match is not null"
+) -> str:
     """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
     kind = f"struct({columns})" if " " in columns else columns
     matches = f"unnest([{', '.join(items)}]::{kind}[])"
+    # What the narrow table knows by itself need not be joined to the wide one.
+    words = set(re.findall(r"\w+", f"{place} {matches}"))
+    source = _TOUCHPOINTS if words & _ONLY_IN_EVENTS else "select * from intermediate.touchpoint_history"
     return (
-        f"with matched as (select {place}, {matches} as match from ({_TOUCHPOINTS}) as touchpoints {where})\n"
-        f"select {place}, {selected} from matched where match is not null"
+        f"with matched as (select {place}, {matches} as match from ({source}) as touchpoints"
+        f" {where if items else 'where false'})\n"
+        f"select {place}, {selected} from matched where {selecting}"
     )

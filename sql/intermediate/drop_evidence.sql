@@ -7,8 +7,6 @@ exits as (select * from marts.funnel_exits),
 
 attempts as (select * from marts.funnel_attempts),
 
-entries as (select * from intermediate.funnel_entries),
-
 step_matches as (select * from taxonomy.step_matches),
 
 signal_events as (select * from intermediate.signal_events),
@@ -18,6 +16,10 @@ history as (select * from intermediate.touchpoint_history),
 owners as (select * from intermediate.event_owners),
 
 signals as (select * from taxonomy.signals),
+
+funnels as (select * from taxonomy.funnels),
+
+funnel_steps as (select * from taxonomy.funnel_steps),
 
 -- Failures, stated reasons and clicks of rage follow the last step; a pattern is one of the visit, and of that step; a
 -- price is a reason where it was the last thing seen.
@@ -37,10 +39,12 @@ shown as (
         and signal_events.occurred_at <= exits.exit_at
     inner join signals on signal_events.signal = signals.signal
     inner join history as last_touchpoint on exits.last_event_id = last_touchpoint.event_id
+    left join funnel_steps
+        on signal_events.funnel = funnel_steps.funnel
+        and signal_events.step_order = funnel_steps.step_order
     left join step_matches
-        on signal_events.funnel = step_matches.funnel
-        and signal_events.step_order = step_matches.step_order
-        and exits.last_event_id = step_matches.event_id
+        on last_touchpoint.event_key = step_matches.event_key
+        and funnel_steps.predicate = step_matches.predicate
     where
         case signals.evidence
             when 'pattern'
@@ -83,13 +87,29 @@ handed_off as (
         )
 ),
 
+-- What begins a funnel: its first step, or any where the order does not matter.
+entries as (
+    select
+        step_matches.customer_id,
+        step_matches.event_order,
+        step_matches.occurred_at,
+        funnels.funnel
+    from step_matches
+    inner join funnel_steps on step_matches.predicate = funnel_steps.predicate
+    inner join funnels on funnel_steps.funnel = funnels.funnel
+    where
+        (funnel_steps.step_order = 1 or funnels.matching = 'any')
+        and (step_matches.occurred_at >= funnels.entered_from or funnels.entered_from is null)
+        and (step_matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
+),
+
 entered as (
     select
         exits.funnel,
         exits.customer_id,
         exits.attempt,
         others.funnel as other_funnel,
-        min(others.entry_order) as entry_order
+        min(others.event_order) as entry_order
     from exits
     inner join attempts as own
         on exits.funnel = own.funnel
@@ -98,8 +118,8 @@ entered as (
     inner join entries as others
         on exits.customer_id = others.customer_id
         and exits.funnel <> others.funnel
-        and exits.last_step_at < others.entered_at
-        and own.ended_at >= others.entered_at
+        and exits.last_step_at < others.occurred_at
+        and own.ended_at >= others.occurred_at
     group by exits.funnel, exits.customer_id, exits.attempt, others.funnel
 ),
 

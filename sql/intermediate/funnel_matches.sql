@@ -5,9 +5,51 @@ with
 
 history as (select * from intermediate.touchpoint_history),
 
-step_matches as (select * from taxonomy.step_matches),
+predicate_matches as (select * from taxonomy.step_matches),
+
+held_values as (select * from taxonomy.held_values),
 
 funnels as (select * from taxonomy.funnels),
+
+funnel_steps as (select * from taxonomy.funnel_steps),
+
+paths as (select * from intermediate.funnel_paths),
+
+-- Where one pass has found what counts already, nothing is left to match.
+wanted as (
+    select
+        predicate_matches.* exclude (predicate),
+        funnel_steps.funnel,
+        funnel_steps.step_order
+    from predicate_matches
+    inner join funnel_steps on predicate_matches.predicate = funnel_steps.predicate
+    inner join funnels on funnel_steps.funnel = funnels.funnel
+    where not funnels.is_plain
+
+    union all
+
+    select
+        predicate_matches.* exclude (predicate),
+        funnel_steps.funnel,
+        funnel_steps.step_order
+    from paths
+    inner join funnel_steps on paths.funnel = funnel_steps.funnel
+    inner join predicate_matches
+        on paths.customer_id = predicate_matches.customer_id
+        and funnel_steps.predicate = predicate_matches.predicate
+    where paths.is_tied
+),
+
+step_matches as (
+    select
+        wanted.*,
+        case when funnels.is_constant then held_values.held else [] end as held
+    from wanted
+    inner join funnels on wanted.funnel = funnels.funnel
+    left join held_values
+        on wanted.event_key = held_values.event_key
+        and wanted.funnel = held_values.funnel
+),
 
 -- What breaks a strict chain: any other touchpoint of the customer's own, strictly between its first and last instants.
 touches as (

@@ -39,15 +39,14 @@ steps as (
         step_matches.customer_id,
         step_matches.event_order,
         step_matches.event_key,
-        step_matches.funnel,
-        step_matches.step_order,
+        step_matches.predicate,
         session_events.session_key,
         lag(step_matches.event_key) over of_step as second_last,
         lag(step_matches.event_key, 2) over of_step as third_last
     from step_matches
     inner join session_events on step_matches.event_key = session_events.event_key
     window of_step as (
-        partition by session_events.session_key, step_matches.funnel, step_matches.step_order
+        partition by session_events.session_key, step_matches.predicate
         order by step_matches.event_order
     )
 ),
@@ -60,12 +59,10 @@ repeated as (
         funnel_steps.step as detail,
         [steps.third_last, steps.second_last, steps.event_key] as event_keys,
         steps.session_key,
-        steps.funnel,
-        steps.step_order
+        funnel_steps.funnel,
+        funnel_steps.step_order
     from steps
-    inner join funnel_steps
-        on steps.funnel = funnel_steps.funnel
-        and steps.step_order = funnel_steps.step_order
+    inner join funnel_steps on steps.predicate = funnel_steps.predicate
     where steps.third_last is not null
 ),
 
@@ -105,10 +102,11 @@ cycles as (
         least(rounds.back_type, rounds.event_type) || ' / ' || greatest(rounds.back_type, rounds.event_type) as detail,
         [rounds.first_key, rounds.forth_key, rounds.back_key, rounds.event_key] as event_keys,
         rounds.session_key,
-        step_matches.funnel,
-        step_matches.step_order
+        funnel_steps.funnel,
+        funnel_steps.step_order
     from rounds
     inner join step_matches on rounds.end_key = step_matches.event_key
+    inner join funnel_steps on step_matches.predicate = funnel_steps.predicate
 ),
 
 shown as (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from journey_core.contract import judge, records_of
-from journey_core.taxonomy import Funnel, Signal, load_taxonomy
+from journey_core.taxonomy import Exclusion, Funnel, Signal, load_taxonomy
 from journey_core.warehouse import Source, Warehouse
 from tests.conftest import event
 from tests.funnels import Reference, Touch
@@ -23,11 +23,13 @@ MINUTES = (None, "2 minutes", "4 minutes", "8 minutes")
 
 
 def random_funnel(chance: random.Random, number: int) -> Funnel:
-    """One funnel of two to four steps; each option is on as often as not."""
+    """One funnel of one to four steps; each option is on as often as not."""
 
     def maybe(options: Any, share: float = 0.5) -> Any:
         return chance.choice(options) if chance.random() < share else None
 
+    if chance.random() < 0.25:
+        return plain_funnel(chance, f"f{number}", chance.sample("abc", chance.randint(1, 3)))
     order = chance.choice(("ordered", "strict", "any"))
     kinds = [chance.choice("abc") for _ in range(chance.randint(1, 4))]
     steps: list[dict[str, Any]] = []
@@ -58,6 +60,20 @@ def random_funnel(chance: random.Random, number: int) -> Funnel:
         "entered": maybe(({"from": START + timedelta(minutes=1), "until": START + timedelta(minutes=6)},), 0.2),
     }
     return Funnel.model_validate({key: value for key, value in made.items() if value is not None})
+
+
+def plain_funnel(chance: random.Random, name: str, kinds: list[str]) -> Funnel:
+    """Nothing but an order and a window: one pass over a customer's events decides it, unless events tie."""
+    made: dict[str, Any] = {
+        "funnel": name,
+        "entry": chance.choice(("best", "first")),
+        "steps": [{"step": f"s{place}", "when": f"event_type like '%{kind}%'"} for place, kind in enumerate(kinds, 1)],
+        "window": chance.choice((None, "2 minutes", "4 minutes", "8 minutes")),
+        "entered": chance.choice(({}, {"from": START + timedelta(minutes=1), "until": START + timedelta(minutes=6)})),
+    }
+    funnel = Funnel.model_validate({key: value for key, value in made.items() if value})
+    assert funnel.is_plain
+    return funnel
 
 
 def random_touches(chance: random.Random, person: int) -> list[Touch]:
@@ -138,6 +154,45 @@ def test_funnels_agree_with_a_reference_that_tries_everything(build_world, world
                     for row in found[funnel.funnel, f"p{person:02}"]
                 ]
                 assert got == expected, f"seed {seed}: {funnel!r}\n{touches}\nas of {as_of}"
+
+
+def test_one_pass_finds_what_trying_every_chain_finds(build_world, worlds):
+    """A plain funnel and the same one with an exclusion that no event meets, which is matched chain by chain."""
+    paths = 0
+    for seed in range(worlds):
+        chance = random.Random(seed)
+        plain = [plain_funnel(chance, f"plain{n}", chance.sample("abcde", chance.randint(2, 5))) for n in range(4)]
+        excluding = [Exclusion(when="event_type = 'never'")]
+        tried = [
+            funnel.model_copy(update={"funnel": funnel.funnel.replace("plain", "tried"), "exclusions": excluding})
+            for funnel in plain
+        ]
+        taxonomy = load_taxonomy("retail").model_copy(update={"funnels": plain + tried})
+        events = [
+            event(
+                f"{person}-{number}",
+                f"{START + timedelta(seconds=chance.randint(0, 600)):%Y-%m-%d %H:%M:%S}",
+                chance.choice("abcde") if person % 2 else chance.choice(("a", "b", "c", "bd", "ce")),
+                who={"customer_id": f"p{person}"},
+            )
+            for person in range(40)
+            for number in range(chance.randint(1, 40))
+        ]
+        tables = build_world(events, taxonomy, as_of=START + timedelta(seconds=chance.randint(0, 1200)))
+        paths += tables.values("select count(*) from intermediate.funnel_paths where not is_tied")[0][0]
+        for table in ("intermediate.funnel_entries", "marts.funnel_attempts"):
+            columns = "* exclude (funnel)" if table.startswith("marts") else "customer_id, entry_order, step_times"
+            found = {
+                kind: tables.values(
+                    f"select replace(funnel, '{kind}', ''), {columns} from {table} as rows"
+                    f" semi join marts.funnel_attempts as counted on rows.funnel = counted.funnel"
+                    " and rows.customer_id = counted.customer_id and rows.entered_at = counted.entered_at"
+                    f" where funnel like '{kind}%' order by all"
+                )
+                for kind in ("plain", "tried")
+            }
+            assert found["plain"] == found["tried"], f"seed {seed}: {plain}"
+    assert paths > 0
 
 
 @pytest.mark.timeout(7200)

@@ -1,0 +1,120 @@
+-- How far each customer comes where the order of the steps and one window decide alone, by the entry that counts.
+-- Grain: (funnel, customer_id).
+
+with
+
+step_matches as (select * from taxonomy.step_matches),
+
+funnels as (select * from taxonomy.funnels where is_plain),
+
+-- Narrow, and sorted once for all funnels: an instant in microseconds, and in its last five bits a predicate's number.
+timelines as (
+    select
+        customer_id,
+        list_sort(list(epoch_us(occurred_at) * 32 + predicate)) as timeline
+    from step_matches
+    where predicate <= 31
+    group by customer_id
+),
+
+-- The same with steps in the place of predicates, and without what begins before or after the time that is asked for.
+passages as (
+    select
+        funnels.funnel,
+        timelines.customer_id,
+        funnels.steps,
+        funnels.entry,
+        coalesce(epoch_us(funnels.funnel_window), 1000000000000000000) as funnel_window,
+        list_filter(
+            list_transform(
+                timelines.timeline, lambda seen: seen - (seen & 31) + funnels.steps_of[seen & 31]
+            ),
+            lambda seen: case seen & 31
+                when 0 then false
+                when 1
+                    then
+                        coalesce(seen >> 5 >= epoch_us(funnels.entered_from), true)
+                        and coalesce(seen >> 5 < epoch_us(funnels.entered_until), true)
+                else true
+            end
+        ) as timeline
+    from timelines
+    cross join funnels
+),
+
+-- Which of two events of one instant comes first is asked in `funnel_chains`.
+told_apart as (
+    select
+        *,
+        list_bool_or(list_transform(
+            timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
+        )) is true as is_tied
+    from passages
+),
+
+-- Per step the entry that had reached it when last it was taken. Nothing later serves an earlier entry better, so one
+-- for each is enough: the latest, or the first (the algorithm of ClickHouse's `windowFunnel`).
+reached as (
+    select
+        *,
+        case
+            when not is_tied
+                then list_reduce(
+                    timeline,
+                    lambda entries, seen: case
+                        when seen & 31 = 1
+                            then list_concat(
+                                [case when entry = 'first' then coalesce(entries[1], seen >> 5) else seen >> 5 end],
+                                entries[2:]
+                            )
+                        when entries[(seen & 31) - 1] >= (seen >> 5) - funnel_window
+                            then list_concat(
+                                entries[:(seen & 31) - 1],
+                                entries[(seen & 31) - 1:(seen & 31) - 1],
+                                entries[(seen & 31) + 1:]
+                            )
+                        else entries
+                    end,
+                    list_resize([]::bigint[], steps)
+                )
+        end as entries
+    from told_apart
+),
+
+entered as (
+    select
+        *,
+        list_filter(entries, lambda entered_at: entered_at is not null)[-1] as entered_at
+    from reached
+),
+
+-- Each step as early as can be. (Materialized: a filter would be computed beside the columns, all of it twice.)
+taken as materialized (
+    select
+        funnel,
+        customer_id,
+        is_tied,
+        list_transform(
+            list_reduce(
+                list_filter(
+                    timeline, lambda seen: seen >> 5 >= entered_at and seen >> 5 <= entered_at + funnel_window
+                ),
+                lambda steps_taken, seen: case
+                    when seen & 31 = len(steps_taken) + 1
+                        then list_append(steps_taken, seen >> 5)
+                    else steps_taken
+                end,
+                []::bigint[]
+            ),
+            lambda taken_at: make_timestamptz(taken_at)
+        ) as step_times
+    from entered
+),
+
+paths as (
+    select *
+    from taken
+    where is_tied or len(step_times) > 0
+)
+
+select * from paths
