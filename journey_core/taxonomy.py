@@ -286,20 +286,28 @@ class Funnel(Document):
         return [ranked.index(index) + 1 for index in range(len(self.steps))]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether nothing but the order of its steps and one window decides: a single pass finds who came how far."""
-        steps = [step.when for step in self.steps]
+    def is_one_pass(self) -> bool:
+        """Whether one pass over a customer's events finds the entry that counts, unless two of them tie."""
+        conditions = [step.when for step in self.steps]
+        has_times = any(step.within for step in self.steps)
         return (
             self.order == "ordered"
             and self.entry != "every"
             and not (self.tie_tolerance or self.hold_constant or self.exclusions)
-            and not any(step.optional or step.within or step.not_before for step in self.steps)
-            and len(set(steps)) == len(steps) <= _MOST_PREDICATES
+            # An earlier step before may serve where a later one would be too soon, or from an optional step too late.
+            and not any(step.not_before or (step.optional and has_times) for step in self.steps)
+            and len(set(conditions)) == len(conditions) <= _MOST_PREDICATES
         )
 
-    def place_of(self, when: str) -> int:
-        """The first step that has this condition, from 1; 0 where none has."""
-        return next((place for place, step in enumerate(self.steps, start=1) if step.when == when), 0)
+    @property
+    def is_plain(self) -> bool:
+        """Whether it finds the steps as well: nothing but their order and one window decides."""
+        return self.is_one_pass and not any(step.within or step.optional for step in self.steps)
+
+    def required_place(self, when: str) -> int:
+        """Of the required steps the first that has this condition, from 1; 0 where none has."""
+        required = [step.when for step in self.steps if not step.optional]
+        return required.index(when) + 1 if when in required else 0
 
     def successors(self) -> Iterator[tuple[int, int]]:
         """(step, a step that may be matched next), both from 1."""
@@ -399,8 +407,8 @@ class Taxonomy(Document):
         }
 
     def _predicates(self) -> dict[str, int]:
-        """Each condition of a step, once however many steps share it → its number, from 1; plain funnels' first."""
-        funnels = sorted(self.funnels, key=lambda funnel: not funnel.is_plain)
+        """Each condition of a step, once however many steps share it → its number, from 1; one-pass funnels first."""
+        funnels = sorted(self.funnels, key=lambda funnel: not funnel.is_one_pass)
         conditions = dict.fromkeys(step.when for funnel in funnels for step in funnel.steps)
         return {when: number for number, when in enumerate(conditions, start=1)}
 
@@ -478,21 +486,26 @@ class Taxonomy(Document):
                 "entered_from": pa.array([funnel.entered.from_ for funnel in self.funnels], utc),
                 "entered_until": pa.array([funnel.entered.until for funnel in self.funnels], utc),
                 "steps": pa.array([len(funnel.steps) for funnel in self.funnels], pa.int32()),
-                "is_plain": pa.array(
+                "is_one_pass": pa.array(
                     [
-                        funnel.is_plain and all(predicates[step.when] <= _MOST_PREDICATES for step in funnel.steps)
+                        funnel.is_one_pass and all(predicates[step.when] <= _MOST_PREDICATES for step in funnel.steps)
                         for funnel in self.funnels
                     ],
                     pa.bool_(),
                 ),
+                "is_plain": pa.array([funnel.is_plain for funnel in self.funnels], pa.bool_()),
                 "is_constant": pa.array([bool(funnel.hold_constant) for funnel in self.funnels], pa.bool_()),
-                # Per predicate, from 1, the step that it is in this funnel; 0 where it is none.
+                # Per predicate, from 1, which of the required steps it is; 0 where it is none.
                 "steps_of": pa.array(
+                    [[funnel.required_place(when) for when in predicates] for funnel in self.funnels],
+                    pa.list_(pa.int64()),
+                ),
+                # Per step how long after the one before it, in microseconds; null where nothing is said of any.
+                "times_between": pa.array(
                     [
-                        [
-                            next((place for place, step in enumerate(funnel.steps, 1) if step.when == when), 0)
-                            for when in predicates
-                        ]
+                        [step.within and step.within // _MICROSECOND for step in funnel.steps]
+                        if any(step.within for step in funnel.steps)
+                        else None
                         for funnel in self.funnels
                     ],
                     pa.list_(pa.int64()),

@@ -5,7 +5,7 @@ with
 
 chains as (select * from intermediate.funnel_chains),
 
-paths as (select * from intermediate.funnel_paths where not is_tied),
+paths as (select * from intermediate.funnel_paths where step_times is not null),
 
 step_matches as (select * from taxonomy.step_matches),
 

@@ -15,7 +15,7 @@ funnel_steps as (select * from taxonomy.funnel_steps),
 
 paths as (select * from intermediate.funnel_paths),
 
--- Where one pass has found what counts already, nothing is left to match.
+-- Where one pass has found the entry that counts, what can follow it; where it has found the steps too, nothing.
 wanted as (
     select
         predicate_matches.* exclude (predicate),
@@ -24,7 +24,7 @@ wanted as (
     from predicate_matches
     inner join funnel_steps on predicate_matches.predicate = funnel_steps.predicate
     inner join funnels on funnel_steps.funnel = funnels.funnel
-    where not funnels.is_plain
+    where not funnels.is_one_pass
 
     union all
 
@@ -33,11 +33,19 @@ wanted as (
         funnel_steps.funnel,
         funnel_steps.step_order
     from paths
+    inner join funnels on paths.funnel = funnels.funnel
     inner join funnel_steps on paths.funnel = funnel_steps.funnel
     inner join predicate_matches
         on paths.customer_id = predicate_matches.customer_id
         and funnel_steps.predicate = predicate_matches.predicate
-    where paths.is_tied
+    where
+        paths.is_tied
+        or (
+            paths.step_times is null
+            and predicate_matches.occurred_at >= paths.entered_at
+            and coalesce(predicate_matches.occurred_at <= paths.entered_at + funnels.funnel_window, true)
+            and (funnel_steps.step_order > 1 or predicate_matches.occurred_at = paths.entered_at)
+        )
 ),
 
 step_matches as (

@@ -1,11 +1,11 @@
--- How far each customer comes where the order of the steps and one window decide alone, by the entry that counts.
+-- The entry that counts, where one pass over a customer's events finds it; and of a plain funnel the steps that it took.
 -- Grain: (funnel, customer_id).
 
 with
 
 step_matches as (select * from taxonomy.step_matches),
 
-funnels as (select * from taxonomy.funnels where is_plain),
+funnels as (select * from taxonomy.funnels where is_one_pass),
 
 -- Narrow, and sorted once for all funnels: an instant in microseconds, and in its last five bits a predicate's number.
 timelines as (
@@ -22,8 +22,10 @@ passages as (
     select
         funnels.funnel,
         timelines.customer_id,
-        funnels.steps,
+        funnels.required_steps,
+        funnels.is_plain,
         funnels.entry,
+        funnels.times_between,
         coalesce(epoch_us(funnels.funnel_window), 1000000000000000000) as funnel_window,
         list_filter(
             list_transform(
@@ -52,13 +54,15 @@ told_apart as (
     from passages
 ),
 
--- Per step the entry that had reached it when last it was taken. Nothing later serves an earlier entry better, so one
--- for each is enough: the latest, or the first (the algorithm of ClickHouse's `windowFunnel`).
+-- Per step the entry that had reached it when last it was taken, and then. Nothing later serves better by an earlier
+-- entry, or from an earlier step, so one for each is enough: the latest, or the first (the algorithm of ClickHouse's
+-- `windowFunnel`). Where no step has a time of its own, the entry alone.
 reached as (
     select
         *,
         case
-            when not is_tied
+            when is_tied then null
+            when times_between is null
                 then list_reduce(
                     timeline,
                     lambda entries, seen: case
@@ -75,16 +79,38 @@ reached as (
                             )
                         else entries
                     end,
-                    list_resize([]::bigint[], steps)
+                    list_resize([]::bigint[], required_steps)
                 )
-        end as entries
+            else list_reduce(
+                timeline,
+                lambda pairs, seen: case
+                    when seen & 31 = 1
+                        then case
+                            when entry = 'first' and pairs[1] is not null then pairs
+                            else list_concat([seen >> 5, seen >> 5], pairs[3:])
+                        end
+                    when
+                        pairs[2 * (seen & 31) - 3] >= (seen >> 5) - funnel_window
+                        and coalesce(pairs[2 * (seen & 31) - 2] >= (seen >> 5) - times_between[seen & 31], true)
+                        then list_concat(
+                            pairs[:2 * (seen & 31) - 2],
+                            [pairs[2 * (seen & 31) - 3], seen >> 5],
+                            pairs[2 * (seen & 31) + 1:]
+                        )
+                    else pairs
+                end,
+                list_resize([]::bigint[], 2 * required_steps)
+            )
+        end as reached
     from told_apart
 ),
 
 entered as (
     select
-        *,
-        list_filter(entries, lambda entered_at: entered_at is not null)[-1] as entered_at
+        * exclude (reached),
+        list_filter(reached, lambda instant: instant is not null)[
+            case when times_between is null then -1 else -2 end
+        ] as entered_at
     from reached
 ),
 
@@ -94,7 +120,8 @@ taken as materialized (
         funnel,
         customer_id,
         is_tied,
-        list_transform(
+        make_timestamptz(entered_at) as entered_at,
+        case when is_plain and not is_tied then list_transform(
             list_reduce(
                 list_filter(
                     timeline, lambda seen: seen >> 5 >= entered_at and seen >> 5 <= entered_at + funnel_window
@@ -107,14 +134,14 @@ taken as materialized (
                 []::bigint[]
             ),
             lambda taken_at: make_timestamptz(taken_at)
-        ) as step_times
+        ) end as step_times
     from entered
 ),
 
 paths as (
     select *
     from taken
-    where is_tied or len(step_times) > 0
+    where is_tied or entered_at is not null
 )
 
 select * from paths
