@@ -286,23 +286,27 @@ class Funnel(Document):
         return [ranked.index(index) + 1 for index in range(len(self.steps))]
 
     @property
+    def has_times(self) -> bool:
+        """Whether a step has to follow the one before it in some time; none at all (`0 seconds`) is one."""
+        return any(step.within is not None for step in self.steps)
+
+    @property
     def is_one_pass(self) -> bool:
         """Whether one pass over a customer's events finds the entry that counts, unless two of them tie."""
         conditions = [step.when for step in self.steps]
-        has_times = any(step.within for step in self.steps)
         return (
             self.order == "ordered"
             and self.entry != "every"
             and not (self.tie_tolerance or self.hold_constant or self.exclusions)
             # An earlier step before may serve where a later one would be too soon, or from an optional step too late.
-            and not any(step.not_before or (step.optional and has_times) for step in self.steps)
+            and not any(step.not_before or (step.optional and self.has_times) for step in self.steps)
             and len(set(conditions)) == len(conditions) <= _MOST_PREDICATES
         )
 
     @property
     def is_plain(self) -> bool:
         """Whether it finds the steps as well: nothing but their order and one window decides."""
-        return self.is_one_pass and not any(step.within or step.optional for step in self.steps)
+        return self.is_one_pass and not (self.has_times or any(step.optional for step in self.steps))
 
     def required_place(self, when: str) -> int:
         """Of the required steps the first that has this condition, from 1; 0 where none has."""
@@ -386,6 +390,7 @@ class Taxonomy(Document):
                 held,
                 "funnel varchar, held varchar[]",
                 "match.funnel, match.held",
+                "where event_key in (select event_key from taxonomy.step_matches)",
                 selecting="match.held is not null",
             ),
             "exclusion_matches": _unnested(
@@ -503,8 +508,8 @@ class Taxonomy(Document):
                 # Per step how long after the one before it, in microseconds; null where nothing is said of any.
                 "times_between": pa.array(
                     [
-                        [step.within and step.within // _MICROSECOND for step in funnel.steps]
-                        if any(step.within for step in funnel.steps)
+                        [None if step.within is None else step.within // _MICROSECOND for step in funnel.steps]
+                        if funnel.has_times
                         else None
                         for funnel in self.funnels
                     ],

@@ -165,7 +165,8 @@ class Reference:
             return False
         if self.funnel.window is not None and touch.at - entry.at > self.funnel.window:
             return False
-        if not (step.not_before or NOTHING) <= since <= (step.within or timedelta.max):
+        latest = timedelta.max if step.within is None else step.within
+        if not (step.not_before or NOTHING) <= since <= latest:
             return False
         for earlier in used:
             known = None not in (earlier.sequence, touch.sequence)

@@ -88,12 +88,13 @@ handed_off as (
 ),
 
 -- What begins a funnel: its first step, or any where the order does not matter.
-entries as (
+beginnings as (
     select
         step_matches.customer_id,
         step_matches.event_order,
         step_matches.occurred_at,
-        funnels.funnel
+        funnels.funnel,
+        funnels.entry
     from step_matches
     inner join funnel_steps on step_matches.predicate = funnel_steps.predicate
     inner join funnels on funnel_steps.funnel = funnels.funnel
@@ -101,6 +102,26 @@ entries as (
         (funnel_steps.step_order = 1 or funnels.matching = 'any')
         and (step_matches.occurred_at >= funnels.entered_from or funnels.entered_from is null)
         and (step_matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
+),
+
+-- Who enters once enters no more.
+first_beginnings as (
+    select
+        funnel,
+        customer_id,
+        min(occurred_at) as occurred_at
+    from beginnings
+    where entry = 'first'
+    group by funnel, customer_id
+),
+
+entries as (
+    select beginnings.*
+    from beginnings
+    left join first_beginnings
+        on beginnings.funnel = first_beginnings.funnel
+        and beginnings.customer_id = first_beginnings.customer_id
+    where beginnings.occurred_at = coalesce(first_beginnings.occurred_at, beginnings.occurred_at)
 ),
 
 entered as (

@@ -1,4 +1,4 @@
--- What becomes of each entry: its best chain, what excluded it, and until when a later event could still convert it.
+-- What becomes of each entry that may count: its best chain, what excluded it, and until when a later event could still convert it.
 -- Grain: (funnel, customer_id, entry_order).
 
 with

@@ -210,6 +210,22 @@ def test_every_entry_of_another_funnel_is_a_competing_path(build_world):
     ) == [("competing_path", ["2"])]
 
 
+def test_who_enters_once_enters_no_more(build_world):
+    taxonomy = one_funnel(["a", "b"], window="1 day")
+    other = one_funnel(["x", "y"], window="1 day", entry="first").funnels[0].model_copy(update={"funnel": "g"})
+    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    world = [
+        event("1", "2026-01-01 09:00", "x"),  # g's only attempt
+        event("2", "2026-01-01 10:00", "a"),
+        event("3", "2026-01-01 10:05", "x"),
+        LATER,
+    ]
+    tables = build_world(world, taxonomy)
+    assert tables.values("select reason from marts.drop_reasons where funnel = 'f' and evidence_rank = 1") == [
+        ("silence",)
+    ]
+
+
 def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
     """(dropped, advanced) customers with and without a failure right after the first step."""
     events = [LATER]
