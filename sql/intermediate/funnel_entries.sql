@@ -84,6 +84,17 @@ continuations as (
         and chains.held is not null
 ),
 
+openings as (
+    select
+        funnel,
+        customer_id,
+        entry_order,
+        max(least(open_until, broken_at)) as open_until
+    from continuations
+    where open_from <= open_until
+    group by funnel, customer_id, entry_order
+),
+
 -- Per entry: the deepest chain, each of its required steps as early as can be, then the optional ones. (A window, not
 -- `arg_min`, which takes four times as long over a key of lists.)
 best_chains as (
@@ -117,53 +128,8 @@ best_chains as (
         ) = 1
 ),
 
--- What one pass has found, event by event.
-path_steps as (
-    select
-        funnel,
-        customer_id,
-        unnest(range(1, len(step_times) + 1)) as step_order,
-        unnest(step_times) as taken_at
-    from paths
-),
-
-path_events as (
-    select
-        path_steps.funnel,
-        path_steps.customer_id,
-        list(step_matches.event_order order by path_steps.step_order) as event_orders
-    from path_steps
-    inner join funnel_steps
-        on path_steps.funnel = funnel_steps.funnel
-        and path_steps.step_order = funnel_steps.step_order
-    inner join step_matches
-        on path_steps.customer_id = step_matches.customer_id
-        and path_steps.taken_at = step_matches.occurred_at
-        and funnel_steps.predicate = step_matches.predicate
-    group by path_steps.funnel, path_steps.customer_id
-),
-
 -- Back to the order in which the steps are declared.
 declared as (
-    select
-        paths.funnel,
-        paths.customer_id,
-        path_events.event_orders[1] as entry_order,
-        paths.step_times[1] as entered_at,
-        paths.step_times[-1] as newest_at,
-        list_resize(paths.step_times, funnels.steps) as step_times,
-        list_resize(path_events.event_orders, funnels.steps) as event_orders,
-        slots.are_optional,
-        funnels.matching,
-        funnels.funnel_window,
-        len(paths.step_times) = funnels.steps as is_complete
-    from paths
-    inner join path_events on paths.funnel = path_events.funnel and paths.customer_id = path_events.customer_id
-    inner join slots on paths.funnel = slots.funnel
-    inner join funnels on paths.funnel = funnels.funnel
-
-    union all
-
     select
         best_chains.funnel,
         best_chains.customer_id,
@@ -183,28 +149,6 @@ declared as (
     from best_chains
     inner join slots on best_chains.funnel = slots.funnel
     inner join funnels on best_chains.funnel = funnels.funnel
-),
-
-openings as (
-    select
-        funnel,
-        customer_id,
-        entry_order,
-        max(least(open_until, broken_at)) as open_until
-    from continuations
-    where open_from <= open_until
-    group by funnel, customer_id, entry_order
-
-    union all
-
-    select
-        declared.funnel,
-        declared.customer_id,
-        declared.entry_order,
-        coalesce(declared.entered_at + declared.funnel_window, 'infinity'::timestamptz) as open_until
-    from declared
-    inner join paths on declared.funnel = paths.funnel and declared.customer_id = paths.customer_id
-    where len(declared.step_times) > 1
 ),
 
 -- Between which instants an exclusion ends the attempt; both exclusive, the later one null where there is no step to
@@ -340,9 +284,65 @@ placed as (
     from measured
 ),
 
+-- What one pass has found, event by event.
+path_steps as (
+    select
+        funnel,
+        customer_id,
+        unnest(range(1, len(step_times) + 1)) as step_order,
+        unnest(step_times) as taken_at
+    from paths
+),
+
+path_events as (
+    select
+        path_steps.funnel,
+        path_steps.customer_id,
+        list(step_matches.event_order order by path_steps.step_order) as event_orders
+    from path_steps
+    inner join funnel_steps
+        on path_steps.funnel = funnel_steps.funnel
+        and path_steps.step_order = funnel_steps.step_order
+    inner join step_matches
+        on path_steps.customer_id = step_matches.customer_id
+        and path_steps.taken_at = step_matches.occurred_at
+        and funnel_steps.predicate = step_matches.predicate
+    group by path_steps.funnel, path_steps.customer_id
+),
+
+-- Nothing is optional there, and nothing excluded.
+plain as (
+    select
+        paths.funnel,
+        paths.customer_id,
+        path_events.event_orders[1] as entry_order,
+        paths.entered_at,
+        len(paths.step_times) = funnels.steps as is_complete,
+        list_resize(paths.step_times, funnels.steps) as step_times,
+        list_resize(path_events.event_orders, funnels.steps) as event_orders,
+        null::timestamptz as excluded_at,
+        null::bigint as excluded_by,
+        case
+            when funnels.steps > 1
+                then coalesce(paths.entered_at + funnels.funnel_window, 'infinity'::timestamptz)
+        end as open_until,
+        list_resize(paths.step_times, funnels.steps, 'infinity'::timestamptz) as preference,
+        len(paths.step_times) as furthest_step,
+        len(paths.step_times) as required_steps_taken,
+        paths.step_times[-1] as last_step_at,
+        path_events.event_orders[-1] as last_order
+    from paths
+    inner join path_events on paths.funnel = path_events.funnel and paths.customer_id = path_events.customer_id
+    inner join funnels on paths.funnel = funnels.funnel
+),
+
 entries as (
     select * exclude (matching, are_optional)
     from placed
+
+    union all
+
+    select * from plain
 )
 
 select * from entries

@@ -13,7 +13,7 @@ funnels as (select * from taxonomy.funnels),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
-paths as (select * from intermediate.funnel_paths),
+paths as (select * from intermediate.funnel_paths where step_times is null),
 
 -- Where one pass has found the entry that counts, what can follow it; where it has found the steps too, nothing.
 wanted as (
@@ -41,8 +41,7 @@ wanted as (
     where
         paths.is_tied
         or (
-            paths.step_times is null
-            and predicate_matches.occurred_at >= paths.entered_at
+            predicate_matches.occurred_at >= paths.entered_at
             and coalesce(predicate_matches.occurred_at <= paths.entered_at + funnels.funnel_window, true)
             and (funnel_steps.step_order > 1 or predicate_matches.occurred_at = paths.entered_at)
         )

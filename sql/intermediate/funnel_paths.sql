@@ -8,7 +8,7 @@ step_matches as (select * from taxonomy.step_matches),
 funnels as (select * from taxonomy.funnels where is_one_pass),
 
 -- Narrow, and sorted once for all funnels: an instant in microseconds, and in its last five bits a predicate's number.
-timelines as (
+packed as (
     select
         customer_id,
         list_sort(list(epoch_us(occurred_at) * 32 + predicate)) as timeline
@@ -17,11 +17,21 @@ timelines as (
     group by customer_id
 ),
 
+timelines as (
+    select
+        *,
+        list_bool_or(list_transform(
+            timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
+        )) is true as has_ties
+    from packed
+),
+
 -- The same with steps in the place of predicates, and without what begins before or after the time that is asked for.
 passages as (
     select
         funnels.funnel,
         timelines.customer_id,
+        timelines.has_ties,
         funnels.required_steps,
         funnels.is_plain,
         funnels.entry,
@@ -48,69 +58,91 @@ passages as (
 told_apart as (
     select
         *,
-        list_bool_or(list_transform(
-            timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
-        )) is true as is_tied
+        case
+            when has_ties
+                then list_bool_or(list_transform(
+                    timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
+                )) is true
+            else false
+        end as is_tied,
+        times_between is null and required_steps <= 5 as is_short
     from passages
 ),
 
--- Per step the entry that had reached it when last it was taken, and then. Nothing later serves better by an earlier
--- entry, or from an earlier step, so one for each is enough: the latest, or the first (the algorithm of ClickHouse's
--- `windowFunnel`). Where no step has a time of its own, the entry alone.
+-- Per step the entry that had reached it when last it was taken. Nothing later serves better by an earlier entry, so one
+-- is enough: the latest, or the first (the algorithm of ClickHouse's `windowFunnel`). `levels` is for most funnels, and
+-- takes half of the time; `pairs` have, beside each entry, when its step was taken.
 reached as (
     select
         *,
         case
-            when is_tied then null
-            when times_between is null
+            when is_short and not is_tied
                 then list_reduce(
                     timeline,
-                    lambda entries, seen: case
-                        when seen & 31 = 1
-                            then list_concat(
-                                [case when entry = 'first' then coalesce(entries[1], seen >> 5) else seen >> 5 end],
-                                entries[2:]
-                            )
-                        when entries[(seen & 31) - 1] >= (seen >> 5) - funnel_window
-                            then list_concat(
-                                entries[:(seen & 31) - 1],
-                                entries[(seen & 31) - 1:(seen & 31) - 1],
-                                entries[(seen & 31) + 1:]
-                            )
-                        else entries
-                    end,
-                    list_resize([]::bigint[], required_steps)
-                )
-            else list_reduce(
-                timeline,
-                lambda pairs, seen: case
-                    when seen & 31 = 1
-                        then case
-                            when entry = 'first' and pairs[1] is not null then pairs
-                            else list_concat([seen >> 5, seen >> 5], pairs[3:])
+                    lambda level, seen: struct_pack(
+                        first := case
+                            when seen & 31 = 1 and (entry = 'best' or level.first is null) then seen >> 5
+                            else level.first
+                        end,
+                        second := case
+                            when seen & 31 = 2 and level.first >= (seen >> 5) - funnel_window then level.first
+                            else level.second
+                        end,
+                        third := case
+                            when seen & 31 = 3 and level.second >= (seen >> 5) - funnel_window then level.second
+                            else level.third
+                        end,
+                        fourth := case
+                            when seen & 31 = 4 and level.third >= (seen >> 5) - funnel_window then level.third
+                            else level.fourth
+                        end,
+                        fifth := case
+                            when seen & 31 = 5 and level.fourth >= (seen >> 5) - funnel_window then level.fourth
+                            else level.fifth
                         end
-                    when
-                        pairs[2 * (seen & 31) - 3] >= (seen >> 5) - funnel_window
-                        and coalesce(pairs[2 * (seen & 31) - 2] >= (seen >> 5) - times_between[seen & 31], true)
-                        then list_concat(
-                            pairs[:2 * (seen & 31) - 2],
-                            [pairs[2 * (seen & 31) - 3], seen >> 5],
-                            pairs[2 * (seen & 31) + 1:]
-                        )
-                    else pairs
-                end,
-                list_resize([]::bigint[], 2 * required_steps)
-            )
-        end as reached
+                    ),
+                    struct_pack(
+                        first := null::bigint,
+                        second := null::bigint,
+                        third := null::bigint,
+                        fourth := null::bigint,
+                        fifth := null::bigint
+                    )
+                )
+        end as levels,
+        case
+            when not is_short and not is_tied
+                then list_reduce(
+                    timeline,
+                    lambda pairs, seen: case
+                        when seen & 31 = 1
+                            then case
+                                when entry = 'first' and pairs[1] is not null then pairs
+                                else list_concat([seen >> 5, seen >> 5], pairs[3:])
+                            end
+                        when
+                            pairs[2 * (seen & 31) - 3] >= (seen >> 5) - funnel_window
+                            and coalesce(pairs[2 * (seen & 31) - 2] >= (seen >> 5) - times_between[seen & 31], true)
+                            then list_concat(
+                                pairs[:2 * (seen & 31) - 2],
+                                [pairs[2 * (seen & 31) - 3], seen >> 5],
+                                pairs[2 * (seen & 31) + 1:]
+                            )
+                        else pairs
+                    end,
+                    list_resize([]::bigint[], 2 * required_steps)
+                )
+        end as pairs
     from told_apart
 ),
 
 entered as (
     select
-        * exclude (reached),
-        list_filter(reached, lambda instant: instant is not null)[
-            case when times_between is null then -1 else -2 end
-        ] as entered_at
+        * exclude (levels, pairs),
+        coalesce(
+            levels.fifth, levels.fourth, levels.third, levels.second, levels.first,
+            list_filter(pairs, lambda instant: instant is not null)[-2]
+        ) as entered_at
     from reached
 ),
 

@@ -73,10 +73,10 @@ def test_several_batches_go_into_one_commit(on_kafka, topic, monkeypatch):
     monkeypatch.setattr(fetching, "AT_ONCE", 20)
     sizes = []
     few = on_kafka.model_copy(update={"land_batch_records": 65})
-    result = land(few, topics=[topic], max_events=490, progress=lambda _, done, __: sizes.append(done))
-    assert result.records == 490
-    assert sizes[:2] == [60, 120], "three of them, as a fourth would be too many"
-    assert land(few, topics=[topic]).records == 10
+    result = land(few, topics=[topic], max_events=480, progress=lambda _, done, __: sizes.append(done))
+    assert result.records == 480
+    assert sizes == list(range(60, 481, 60)), "three of them each, as a fourth would be too many"
+    assert land(few, topics=[topic]).records == 20, "the last commit ended where the last of its batches did"
     rows = landed(few, topic)
     assert len(rows) == len({(partition, offset) for partition, offset, _ in rows}) == 500
 
