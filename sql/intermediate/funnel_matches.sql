@@ -13,7 +13,7 @@ funnels as (select * from taxonomy.funnels),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
-paths as (select * from intermediate.funnel_paths where step_times is null),
+paths as (select * from intermediate.funnel_paths),
 
 -- Where one pass has found the entry that counts, what can follow it; where it has found the steps too, nothing.
 wanted as (
@@ -39,11 +39,14 @@ wanted as (
         on paths.customer_id = predicate_matches.customer_id
         and funnel_steps.predicate = predicate_matches.predicate
     where
-        paths.is_tied
-        or (
-            predicate_matches.occurred_at >= paths.entered_at
-            and coalesce(predicate_matches.occurred_at <= paths.entered_at + funnels.funnel_window, true)
-            and (funnel_steps.step_order > 1 or predicate_matches.occurred_at = paths.entered_at)
+        paths.step_times is null
+        and (
+            paths.is_tied
+            or (
+                predicate_matches.occurred_at >= paths.entered_at
+                and coalesce(predicate_matches.occurred_at <= paths.entered_at + funnels.funnel_window, true)
+                and (funnel_steps.step_order > 1 or predicate_matches.occurred_at = paths.entered_at)
+            )
         )
 ),
 
