@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,9 +102,7 @@ def _ours(path: Path, funnels: int, engine: Sequence[str], depths: str) -> dict[
         connection.execute("create view staging.events as from intermediate.touchpoint_history")
         models = {m.name: m for m in in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])}
         for name in engine:
-            began = time.perf_counter()
             connection.execute(f"create table {name} as {models[name].sql}")
-            print(f"{name}: {time.perf_counter() - began:.2f}", file=sys.stderr)
         return dict(connection.execute(f"select depth, count(*) from ({depths}) group by depth").fetchall())
 
 

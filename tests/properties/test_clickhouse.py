@@ -21,7 +21,7 @@ USERS = 100_000
 def test_clickhouse_finds_as_many_customers_at_each_depth(tmp_path):
     path = tmp_path / "events.parquet"
     generate(path, USERS * EVENTS_PER_CUSTOMER)
-    ours, theirs = (dict(apart("benchmarks.funnel", way, str(path), "1").found) for way in ("ours", "clickhouse"))
+    ours, theirs = (dict(apart("benchmarks.funnel", way, str(path), "1").found) for way in ("entries", "clickhouse"))
     assert ours == theirs
     assert set(ours) == {1, 2, 3, 4, 5}
     assert 0 < USERS - sum(ours.values()) < USERS, "somebody never entered, somebody did"

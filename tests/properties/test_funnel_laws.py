@@ -167,7 +167,9 @@ def test_one_pass_finds_what_trying_every_chain_finds(build_world, worlds):
     paths = 0
     for seed in range(worlds):
         chance = random.Random(seed)
-        passed = [one_pass_funnel(chance, f"passed{n}", chance.sample("abcde", chance.randint(2, 5))) for n in range(6)]
+        # Up to five steps are one fold's, more another's.
+        kinds = [chance.sample("abcdefg", chance.randint(2, 7)) for _ in range(6)]
+        passed = [one_pass_funnel(chance, f"passed{number}", steps) for number, steps in enumerate(kinds)]
         excluding = [Exclusion(when="event_type = 'never'")]
         tried = [
             funnel.model_copy(update={"funnel": funnel.funnel.replace("passed", "tried"), "exclusions": excluding})
@@ -178,7 +180,7 @@ def test_one_pass_finds_what_trying_every_chain_finds(build_world, worlds):
             event(
                 f"{person}-{number}",
                 f"{START + timedelta(seconds=chance.randint(0, 600)):%Y-%m-%d %H:%M:%S}",
-                chance.choice("abcde") if person % 2 else chance.choice(("a", "b", "c", "bd", "ce")),
+                chance.choice("abcdefg") if person % 2 else chance.choice(("a", "b", "c", "bd", "ce", "fg")),
                 who={"customer_id": f"p{person}"},
             )
             for person in range(40)
