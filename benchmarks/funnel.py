@@ -102,7 +102,8 @@ def _ours(path: Path, funnels: int, engine: Sequence[str], depths: str) -> dict[
         connection.execute("create view staging.events as from intermediate.touchpoint_history")
         models = {m.name: m for m in in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])}
         for name in engine:
-            connection.execute(f"create table {name} as {models[name].sql}")
+            kind = "view" if models[name].is_view else "table"
+            connection.execute(f"create {kind} {name} as {models[name].sql}")
         return dict(connection.execute(f"select depth, count(*) from ({depths}) group by depth").fetchall())
 
 

@@ -87,8 +87,10 @@ class Model:
 
     @property
     def is_view(self) -> bool:
-        """Whether its rows are found anew by each of its readers."""
-        return self.contract is not None and self.contract.is_view
+        """Whether each of its readers finds its rows anew: a predicate's, if it looks at the narrow table alone."""
+        if self.contract is not None:
+            return self.contract.is_view
+        return self.upstreams == {"intermediate.touchpoint_history"}
 
     @property
     def grain(self) -> list[str]:

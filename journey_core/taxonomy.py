@@ -718,14 +718,20 @@ def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iter
 def _unnested(
     place: str, items: list[str], columns: str, selected: str, where: str = "", selecting: str = "match is not null"
 ) -> str:
-    """One pass over the touchpoints, however many predicates: each row's matches as a list, unnested."""
+    """One pass over the touchpoints, however many predicates. Most touchpoints match one at most: lists are slow."""
+    if not items:
+        items, where = ["null"], "where false"
     kind = f"struct({columns})" if " " in columns else columns
-    matches = f"unnest([{', '.join(items)}]::{kind}[])"
+    first = f"coalesce({', '.join(items)})::{kind}"
+    count = " + ".join(f"({item} is not null)::integer" for item in items)
+    every = f"list_filter([{', '.join(items)}]::{kind}[], lambda match: match is not null)"
     # What the narrow table knows by itself need not be joined to the wide one.
-    words = set(re.findall(r"\w+", f"{place} {matches}"))
+    words = set(re.findall(r"\w+", f"{place} {every}"))
     source = _TOUCHPOINTS if words & _ONLY_IN_EVENTS else "select * from intermediate.touchpoint_history"
     return (
-        f"with matched as (select {place}, {matches} as match from ({source}) as touchpoints"
-        f" {where if items else 'where false'})\n"
+        f"with looked_at as (select *, {first} as first_match, {count} as matches"
+        f" from ({source}) as touchpoints {where}),\n"
+        f"matched as (select {place}, unnest(case when matches = 1 then [first_match] else {every} end) as match"
+        " from looked_at where first_match is not null)\n"
         f"select {place}, {selected} from matched where {selecting}"
     )

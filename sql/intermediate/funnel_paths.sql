@@ -11,9 +11,23 @@ funnels as (select * from taxonomy.funnels where is_one_pass),
 packed as (
     select
         customer_id,
-        list_sort(list(epoch_us(occurred_at) * 32 + predicate)) as timeline
+        epoch_us(occurred_at) * 32 + predicate as seen
     from step_matches
     where predicate <= 31
+),
+
+-- Sorted first: lists of customers whose events come one here, one there, take thrice as long.
+in_order as (
+    select *
+    from packed
+    order by customer_id, seen
+),
+
+together as (
+    select
+        customer_id,
+        list_sort(list(seen)) as timeline
+    from in_order
     group by customer_id
 ),
 
@@ -23,11 +37,11 @@ timelines as (
         list_bool_or(list_transform(
             timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
         )) is true as has_ties
-    from packed
+    from together
 ),
 
--- The same with steps in the place of predicates, and without what begins before or after the time that is asked for.
-passages as (
+-- The same with steps in the place of predicates.
+translated as (
     select
         funnels.funnel,
         timelines.customer_id,
@@ -36,22 +50,37 @@ passages as (
         funnels.is_plain,
         funnels.entry,
         funnels.times_between,
-        coalesce(epoch_us(funnels.funnel_window), 1000000000000000000) as funnel_window,
-        list_filter(
-            list_transform(
-                timelines.timeline, lambda seen: seen - (seen & 31) + funnels.steps_of[seen & 31]
-            ),
-            lambda seen: case seen & 31
-                when 0 then false
-                when 1
-                    then
-                        coalesce(seen >> 5 >= epoch_us(funnels.entered_from), true)
-                        and coalesce(seen >> 5 < epoch_us(funnels.entered_until), true)
-                else true
-            end
+        funnels.times_between is null and funnels.required_steps <= 5 as is_short,
+        least(coalesce(epoch_us(funnels.funnel_window), 100000000000000000), 100000000000000000) as funnel_window,
+        epoch_us(funnels.entered_from) as entered_from,
+        epoch_us(funnels.entered_until) as entered_until,
+        list_transform(
+            timelines.timeline, lambda seen: seen - (seen & 31) + funnels.steps_of[seen & 31]
         ) as timeline
     from timelines
     cross join funnels
+),
+
+-- And without what begins before or after the time that is asked for, and what is of other funnels, where it matters.
+passages as (
+    select
+        * exclude (timeline),
+        case
+            when not is_short or has_ties or entered_from is not null or entered_until is not null
+                then list_filter(
+                    timeline,
+                    lambda seen: case seen & 31
+                        when 0 then false
+                        when 1
+                            then
+                                coalesce(seen >> 5 >= entered_from, true)
+                                and coalesce(seen >> 5 < entered_until, true)
+                        else true
+                    end
+                )
+            else timeline
+        end as timeline
+    from translated
 ),
 
 -- Which of two events of one instant comes first is asked in `funnel_chains`.
@@ -65,7 +94,8 @@ told_apart as (
                 )) is true
             else false
         end as is_tied,
-        times_between is null and required_steps <= 5 as is_short
+        -- So far apart two numbers are whose instants are as far apart as the window, whatever their last bits.
+        funnel_window * 32 + 31 as reach
     from passages
 ),
 
@@ -81,23 +111,23 @@ reached as (
                     timeline,
                     lambda level, seen: struct_pack(
                         first := case
-                            when seen & 31 = 1 and (entry = 'best' or level.first is null) then seen >> 5
+                            when seen & 31 = 1 and (entry = 'best' or level.first is null) then seen
                             else level.first
                         end,
                         second := case
-                            when seen & 31 = 2 and level.first >= (seen >> 5) - funnel_window then level.first
+                            when seen & 31 = 2 and level.first >= seen - reach then level.first
                             else level.second
                         end,
                         third := case
-                            when seen & 31 = 3 and level.second >= (seen >> 5) - funnel_window then level.second
+                            when seen & 31 = 3 and level.second >= seen - reach then level.second
                             else level.third
                         end,
                         fourth := case
-                            when seen & 31 = 4 and level.third >= (seen >> 5) - funnel_window then level.third
+                            when seen & 31 = 4 and level.third >= seen - reach then level.third
                             else level.fourth
                         end,
                         fifth := case
-                            when seen & 31 = 5 and level.fourth >= (seen >> 5) - funnel_window then level.fourth
+                            when seen & 31 = 5 and level.fourth >= seen - reach then level.fourth
                             else level.fifth
                         end
                     ),
@@ -140,7 +170,7 @@ entered as (
     select
         * exclude (levels, pairs),
         coalesce(
-            levels.fifth, levels.fourth, levels.third, levels.second, levels.first,
+            coalesce(levels.fifth, levels.fourth, levels.third, levels.second, levels.first) >> 5,
             list_filter(pairs, lambda instant: instant is not null)[-2]
         ) as entered_at
     from reached
