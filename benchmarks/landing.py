@@ -32,6 +32,7 @@ from journey_core.events import EVENT
 from journey_core.lake import Lake
 from pipelines import broker, fetch
 from pipelines.land import land
+from pipelines.lean import leave_pandas_out
 from pipelines.produce import create_topics
 from pipelines.settings import Settings
 from tests.kafka import two_free_ports
@@ -146,6 +147,7 @@ def event_ids(home: Path) -> tuple[int, int]:
 
 
 def run_one(name: str, servers: str, topic: str, home: Path) -> None:
+    leave_pandas_out()  # as `journey` does
     run, client = COMPETITORS[name]
     settings = Settings(home=home, kafka_client=client, kafka_bootstrap_servers=servers)
     largest = [0]

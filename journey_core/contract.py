@@ -11,13 +11,13 @@ import atexit
 import hashlib
 import json
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from threading import Lock
 from typing import Any
 
@@ -95,7 +95,7 @@ _REASONS = {
 }
 
 _KNOWN_INSTANT = """
-create temp macro known_instant(written) as
+create or replace temp macro known_instant(written) as
 case
     when try_cast(written as timestamptz) between timestamptz '0001-01-01 00:00:00+00'
     and timestamptz '9999-12-31 23:59:59.999999+00' then try_cast(written as timestamptz)
@@ -201,7 +201,12 @@ _STATEMENTS = {
 _FEW = 1000
 #: So many values are told to be UTF-8 at once, or else one by one.
 _PIECE = 128
+#: So many rows a statement gives at once.
+_ANSWERS = 4096
 _TYPED = [*REJECTED_EVENTS.names, "is_judged"]
+#: What the statements read of a record, of a judged one too.
+_TEXTS = pa.schema([RECORDS.field("kafka_timestamp"), ("text", pa.string())])
+_LOOKED_AT = {"kafka_timestamp", *_VERDICT}
 
 
 @dataclass(frozen=True)
@@ -228,16 +233,30 @@ def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24
     return _bench(future_tolerance).judge(records)
 
 
+def judge_each(
+    batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24)
+) -> Generator[Judged]:
+    """`judge` each of many batches, in their order: by one statement that lasts, in four fifths of the time.
+
+    A batch's answer may come only when the next batch is there, or the end. What `batches` raises is raised when all
+    that it gave before has its answer.
+    """
+    return _bench(future_tolerance).judge_each(batches)
+
+
 class _Given:
-    """The table that a prepared statement reads: another one each time, always of the same columns.
+    """What a statement reads: other records each time, always of the same columns.
 
     A statement prepared over a registered table goes on reading that table when another is registered in its place.
     """
 
-    table: pa.Table
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch] = ()) -> None:
+        self._schema = schema
+        self.batches = batches
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self.table.__arrow_c_stream__(requested_schema)
+        # Binding opens it as well, more than once, and reads nothing.
+        return pa.RecordBatchReader.from_batches(self._schema, self.batches).__arrow_c_stream__(requested_schema)
 
 
 class _Bench:
@@ -247,60 +266,115 @@ class _Bench:
         self._lock = Lock()
         self._connection = duckdb.connect(config={"threads": 1})
         atexit.register(self._connection.close)
-        self._connection.execute("set timezone = 'UTC'")
-        self._connection.execute(_KNOWN_INSTANT)
-        self._tolerance = future_tolerance // timedelta(microseconds=1)
+        self._tolerance = str(future_tolerance // timedelta(microseconds=1))
         self._given: dict[str, _Given] = {}
+        self._open(self._connection)
+
+    @staticmethod
+    def _open(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(_KNOWN_INSTANT)
 
     def judge(self, records: pa.Table) -> Judged:
-        with self._lock:
-            rows = pa.concat_tables(rows.select(_TYPED) for rows in self._typed(records))
-        is_good = pc.is_null(rows["reason"])
-        accepted = _where(rows.select(EVENTS.names), pc.and_(rows["is_judged"], is_good))
-        rejected = _where(rows.select(REJECTED_EVENTS.names), pc.and_not(rows["is_judged"], is_good))
-        if (out := accepted.num_rows + rejected.num_rows) != records.num_rows:
-            raise JourneyError(f"{records.num_rows:,} records came in, {out:,} went out: please report this")
-        return Judged(accepted=accepted.cast(EVENTS), rejected=rejected.cast(REJECTED_EVENTS))
-
-    def _typed(self, records: pa.Table) -> Iterator[pa.Table]:
-        """Rows of which each record is judged in one."""
-        rest = records.append_column("text", _texts(records["value"]))
         # Hashing holds Python's lock, a statement does not: both at once.
         with ThreadPoolExecutor(1) as beside:
-            hashed = beside.submit(_hashes, records["value"])
-            # As they are written, which is enough for most producers; then what is left, written without spaces.
-            typed = self._run("as_written", rest)
-        typed, rest = (rows.append_column("payload_hash", hashed.result()) for rows in (typed, rest))
-        yield typed
+            hashes = beside.submit(_hashes, records["value"])
+            rows = _with_texts(records)
+            return self._told_apart(rows, self._run("as_written", rows), hashes)
+
+    def judge_each(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
+        errors: list[Exception] = []
+        coming = _until_error(batches, errors)
+        begun = deque(islice(coming, 2))
+        if len(begun) == 2:
+            yield from self._streamed(chain([begun.popleft(), begun.popleft()], coming))
+        elif begun:
+            yield self.judge(begun.popleft())
+        if errors:
+            raise errors[0]
+
+    def _streamed(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
+        """By one statement that reads batch after batch, and is begun and bound once."""
+        waiting: deque[tuple[pa.Table, Future[pa.Array]]] = deque()
+
+        def texts() -> Iterator[pa.RecordBatch]:
+            for records in batches:
+                waiting.append((_with_texts(records), beside.submit(_hashes, records["value"])))
+                yield from waiting[-1][0].select(_TEXTS.names).to_batches()
+
+        with ThreadPoolExecutor(1) as beside, self._connection.cursor() as connection:
+            self._open(connection)
+            connection.register("given", _Given(_TEXTS, texts()))
+            # Not prepared: the answers of a prepared statement come when it has read everything.
+            sql = _STATEMENTS["as_written"].replace("TOLERANCE", self._tolerance)
+            with connection.sql(sql).to_arrow_reader(_ANSWERS) as answers:
+                typed = answers.schema.empty_table()
+                for answer in chain(answers, [pa.RecordBatch.from_pylist([], answers.schema)]):
+                    typed = pa.concat_tables([typed, pa.Table.from_batches([answer])])
+                    while waiting and (count := waiting[0][0].num_rows) <= typed.num_rows:
+                        rows, hashes = waiting.popleft()
+                        judged, typed = self._told_apart(rows, typed[:count], hashes), typed[count:]
+                        yield judged
+                        del rows, hashes, judged  # the next one is a while in coming
+
+    def _told_apart(self, rows: pa.Table, typed: pa.Table, hashes: Future[pa.Array]) -> Judged:
+        """Of `rows` with their texts, `typed` as they are written, which is enough for most producers."""
+        rest = rows.append_column("payload_hash", hashes.result())
+        found = [_beside(rest, typed)]
         rest = _unjudged(rest, typed)
         if rest.num_rows > _FEW:
+            # Written without spaces.
             typed = self._run("minified", rest)
-            yield typed
+            found.append(_beside(rest, typed))
             rest = _unjudged(rest, typed)
         if rest.num_rows:
-            yield self._run("judged", _judged(rest))
+            rest = _judged(rest)
+            found.append(_beside(rest, self._run("judged", rest)))
+        # Rows of which each record is judged in one.
+        told = pa.concat_tables(part.select(_TYPED) for part in found)
+        is_good = pc.is_null(told["reason"])
+        accepted = _where(told.select(EVENTS.names), pc.and_(told["is_judged"], is_good))
+        rejected = _where(told.select(REJECTED_EVENTS.names), pc.and_not(told["is_judged"], is_good))
+        if (out := accepted.num_rows + rejected.num_rows) != rows.num_rows:
+            raise JourneyError(f"{rows.num_rows:,} records came in, {out:,} went out: please report this")
+        return Judged(accepted=accepted.cast(EVENTS), rejected=rejected.cast(REJECTED_EVENTS))
 
-    def _run(self, statement: str, records: pa.Table) -> pa.Table:
-        """`records` in their order, with the columns that the statement gives to each."""
-        # What it only handed through, it would copy.
-        looked_at = [name for name in _VERDICT if name in records.column_names]
-        read = records.select(["kafka_timestamp", *looked_at])
-        given = self._given.get(statement)
-        if given is None:
-            given = self._given[statement] = _Given()
-            given.table = read
-            self._connection.register(f"given_{statement}", given)
-            sql = _STATEMENTS[statement].replace("TOLERANCE", str(self._tolerance))
-            sql = sql.replace("from given", f"from given_{statement}")
-            self._connection.execute(f"prepare {statement} as {sql}")
-        given.table = read
-        typed = self._connection.sql(f"execute {statement}").to_arrow_reader(4096).read_all()
-        given.table = read.schema.empty_table()
-        kept = records.drop_columns(looked_at)
-        return pa.table([*kept.columns, *typed.columns], names=[*kept.column_names, *typed.column_names])
+    def _run(self, statement: str, rows: pa.Table) -> pa.Table:
+        """The columns that a prepared statement gives to `rows`, in their order."""
+        read = rows.select([name for name in rows.column_names if name in _LOOKED_AT])
+        with self._lock:
+            given = self._given.get(statement)
+            if given is None:
+                given = self._given[statement] = _Given(read.schema)
+                self._connection.register(f"given_{statement}", given)
+                sql = _STATEMENTS[statement].replace("TOLERANCE", self._tolerance)
+                sql = sql.replace("from given", f"from given_{statement}")
+                self._connection.execute(f"prepare {statement} as {sql}")
+            given.batches = read.to_batches()
+            typed = self._connection.sql(f"execute {statement}").to_arrow_reader(_ANSWERS).read_all()
+            given.batches = ()
+        return typed
 
 
 _bench = cache(_Bench)
+
+
+def _until_error(batches: Iterable[pa.Table], errors: list[Exception]) -> Iterator[pa.Table]:
+    """All of `batches`, the last one being the one before an error, which is put aside."""
+    try:
+        yield from batches
+    except Exception as error:
+        errors.append(error)
+
+
+def _with_texts(records: pa.Table) -> pa.Table:
+    return records.append_column("text", _texts(records["value"]))
+
+
+def _beside(rows: pa.Table, typed: pa.Table) -> pa.Table:
+    """`rows` with what a statement has given to each: what it only handed through, it would have copied."""
+    kept = [name for name in rows.column_names if name == "kafka_timestamp" or name not in _LOOKED_AT]
+    return pa.table([*rows.select(kept).columns, *typed.columns], names=[*kept, *typed.column_names])
 
 
 def _unjudged(records: pa.Table, typed: pa.Table) -> pa.Table:

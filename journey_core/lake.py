@@ -238,21 +238,21 @@ class Lake:
         Raises SupersededError where another lander has committed the same partitions, StorageError where the disk
         refuses.
         """
+        # Before the first append: it moves the table that the snapshot holds. And once: each look takes a while.
+        held = {partition: snapshot.held(partition) for partition in {**starts, **ends}}
         for partition, start in starts.items():
-            if snapshot.next_offset(partition) > start:
+            if min(held[partition].values()) > start:
                 raise _superseded([str(partition)])
-        # Before the first append: it moves the table that the snapshot holds.
-        is_repair = any(max(snapshot.held(partition).values()) > start for partition, start in starts.items())
+        is_repair = any(max(held[partition].values()) > start for partition, start in starts.items())
         for name, rows in (("rejected_events", judged.rejected), ("events", judged.accepted)):
-            held = {partition: snapshot.held(partition)[name] for partition in ends}
             missing = rows
             if is_repair:
                 missing = _not_in(rows, [file for table in LANDED for file in snapshot.files(table)])
-            moved = {partition: end for partition, end in ends.items() if end > held[partition]}
+            moved = {partition: end for partition, end in ends.items() if end > held[partition][name]}
             if moved or missing.num_rows:
                 # Those that stay where they are, too: two landers that repair the same batch must meet.
-                versions = {str(partition): max(end, held[partition]) for partition, end in ends.items()} | dict(marks)
-                self._append(snapshot.tables[name], missing, versions)
+                versions = {str(partition): max(end, held[partition][name]) for partition, end in ends.items()}
+                self._append(snapshot.tables[name], missing, versions | dict(marks))
 
     def accept(
         self,

@@ -31,6 +31,7 @@ from pipelines.erase import erase as erase_person
 from pipelines.erase import export as export_person
 from pipelines.explain import explain_funnel
 from pipelines.land import land as land_events
+from pipelines.lean import leave_pandas_out
 from pipelines.produce import send, write_jsonl
 from pipelines.progress import Progress
 from pipelines.publish import publish as publish_tables
@@ -312,6 +313,7 @@ def demo() -> None:
 def main() -> None:
     """The entry point: a JourneyError is one line on stderr and its exit code."""
     code = 0
+    leave_pandas_out()
     try:
         app()
     except SystemExit as done:

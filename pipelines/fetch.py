@@ -432,6 +432,8 @@ class _Confluent:
         return Topic(topic, mark, _mark(cluster), *ranges)
 
     def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:  # noqa: ARG002
+        # Who does not ask which broker leads is told by librdkafka's timer: up to a second later, for each topic.
+        self._consumer.list_topics(topic, timeout=self._timeout)
         self._consumer.assign([self._kafka.TopicPartition(topic, *pair) for pair in offsets.items()])
 
     def poll(self, most: int) -> Polled:

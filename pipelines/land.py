@@ -8,6 +8,7 @@ so a run that dies at any instant is repaired by the next one.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,7 +23,7 @@ from journey_core.contract import Judged
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
-from pipelines.admit import admit
+from pipelines.admit import admit_each
 from pipelines.fetch import AT_ONCE, BYTES_AT_ONCE, Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
@@ -156,11 +157,18 @@ class _Part:
 
 
 def _judged(batches: Generator[Batch], settings: Settings) -> Generator[_Part]:
-    with closing(batches):
+    taken: deque[tuple[int, int, Mapping[int, int], Mapping[int, int]]] = deque()
+
+    def records() -> Iterator[pa.Table]:
         for batch in batches:
-            judged = admit(batch.records, settings)
-            yield _Part(batch.records.num_rows, batch.records.nbytes, judged, batch.starts, batch.ends)
-            del batch, judged  # the next one is a while in coming
+            taken.append((batch.records.num_rows, batch.records.nbytes, batch.starts, batch.ends))
+            yield batch.records
+
+    with closing(batches), closing(admit_each(records(), settings)) as answers:
+        for judged in answers:
+            count, size, starts, ends = taken.popleft()
+            yield _Part(count, size, judged, starts, ends)
+            del judged  # the next one is a while in coming
 
 
 def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[_Part]:
