@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from itertools import chain, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from threading import Lock
 from typing import Any
 
@@ -233,9 +233,7 @@ def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24
     return _bench(future_tolerance).judge(records)
 
 
-def judge_each(
-    batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24)
-) -> Generator[Judged]:
+def judge_each(batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24)) -> Generator[Judged]:
     """`judge` each of many batches, in their order: by one statement that lasts, in four fifths of the time.
 
     A batch's answer may come only when the next batch is there, or the end. What `batches` raises is raised when all
@@ -414,15 +412,26 @@ def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     bounds = pc.min_max(lengths).as_py()
     fits = None
     if values.null_count or not bounds["min"] or bounds["max"] > LARGEST_EVENT:
-        fits = pc.and_(pc.greater(lengths, 0), pc.less_equal(lengths, LARGEST_EVENT))
+        fits = pc.fill_null(pc.and_(pc.greater(lengths, 0), pc.less_equal(lengths, LARGEST_EVENT)), False)
     try:
         texts = values.cast(pa.string())
     except pa.ArrowInvalid:
         pieces = (values.slice(start, _PIECE) for start in range(0, len(values), _PIECE))
-        are_text = pa.array(chain.from_iterable(map(_are_text, pieces)))
-        are_text = are_text if fits is None else pc.and_(fits, are_text)
-        return pc.if_else(are_text, values, pa.scalar(None, pa.binary())).cast(pa.string())
-    return texts if fits is None else pc.if_else(fits, texts, pa.scalar(None, pa.string()))
+        are_text = pa.chunked_array([pa.array(chain.from_iterable(map(_are_text, pieces)), pa.bool_())])
+        fits = are_text if fits is None else pc.and_(fits, are_text)
+    else:
+        if fits is None:
+            return texts
+    starts = accumulate(map(len, values.chunks), initial=0)
+    chunks = [_only(chunk, fits.slice(start, len(chunk))) for start, chunk in zip(starts, values.chunks, strict=False)]
+    return pa.chunked_array(chunks, pa.string())
+
+
+def _only(values: pa.BinaryArray, kept: pa.ChunkedArray) -> pa.StringArray:
+    """The bytes where they lie, as texts; null where they are not `kept`."""
+    before = pa.repeat(pa.scalar(False), values.offset)
+    (_, bits), (_, ends, joined) = pa.concat_arrays([before, *kept.chunks]).buffers(), values.buffers()
+    return pa.Array.from_buffers(pa.string(), len(values), [bits, ends, joined], offset=values.offset)
 
 
 def _are_text(values: pa.ChunkedArray) -> list[bool]:

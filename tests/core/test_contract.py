@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime, timedelta
 
 import jsonschema
 import pyarrow as pa
 import pytest
 
-from journey_core.contract import REJECTED_EVENTS, judge, records_of
+from journey_core import contract
+from journey_core.contract import REJECTED_EVENTS, judge, judge_each, records_of
 from journey_core.events import CHANNELS, event_key, json_schema
 from tests.conftest import event
+from tests.faults.oracle import values
 
 GOOD = event("e1", "2026-01-02 03:04")
 
@@ -122,6 +125,72 @@ def test_no_record_at_all_is_fine():
     told_apart = judge(records_of([]))
     assert told_apart.accepted.num_rows == told_apart.rejected.num_rows == 0
     assert told_apart.rejected.schema == REJECTED_EVENTS
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (3000,), (0, 0), (1, 0, 4096, 5, 9000), (2500, 4096, 0), (10, 10, 10)])
+@pytest.mark.parametrize("poison", [0.0, 0.02, 1.0])
+def test_batch_after_batch_is_judged_as_each_alone(sizes, poison):
+    batches = []
+    for number, size in enumerate(sizes):
+        records = records_of(values(size, seed=number, poison=poison, prefix=f"b{number}-"), topic="t")
+        offsets = pa.array(range(sum(sizes[:number]), sum(sizes[: number + 1])), pa.int64())
+        batches.append(records.set_column(records.schema.get_field_index("offset"), "offset", offsets))
+    answers = list(judge_each(iter(batches)))
+    assert len(answers) == len(batches)
+    for answer, batch in zip(answers, batches, strict=True):
+        alone = judge(batch)
+        assert answer.accepted.sort_by("offset").equals(alone.accepted.sort_by("offset"))
+        assert answer.rejected.sort_by("offset").equals(alone.rejected.sort_by("offset"))
+        assert set(answer.accepted["offset"].to_pylist()) | set(answer.rejected["offset"].to_pylist()) == set(
+            batch["offset"].to_pylist()
+        )
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 4])
+def test_what_came_before_an_error_is_judged_before_it_is_raised(before):
+    def batches():
+        for number in range(before):
+            yield records_of(values(3000, seed=number))
+        raise ConnectionError("Kafka went away")
+
+    answers = judge_each(batches())
+    assert [next(answers).accepted.num_rows for _ in range(before)] == [3000] * before
+    with pytest.raises(ConnectionError, match="went away"):
+        next(answers)
+
+
+def test_who_asks_no_more_leaves_nothing_open():
+    """Another landing stopped amid its batches: the next one is judged as if nothing had been."""
+    for _ in range(3):
+        answers = judge_each(records_of(values(3000, seed=number)) for number in range(10))
+        next(answers)
+        answers.close()
+    assert sum(answer.accepted.num_rows for answer in judge_each([records_of(values(10, seed=1))] * 3)) == 30
+
+
+def test_texts_are_found_wherever_bytes_lie():
+    """Chunks and slices of chunks: what is no text is null, and nothing beside it moves."""
+    chance = random.Random(5)
+    kinds = (b"abc", b"", None, b"\xff", "Málaga".encode(), b"\xc3", b"x" * (contract.LARGEST_EVENT + 1))
+    for _ in range(100):
+        some = [chance.choice(kinds[: chance.choice((1, 5, 6, 7))]) for _ in range(chance.randrange(300))]
+        whole, cut, first = (
+            pa.array(some, pa.binary()),
+            chance.randrange(len(some) + 1),
+            chance.randrange(len(some) + 1),
+        )
+        texts = contract._texts(pa.chunked_array([whole[:cut], whole[cut:]])[first:])
+        texts.validate(full=True)
+        assert texts.to_pylist() == [_as_text(value) for value in some[first:]]
+
+
+def _as_text(value):
+    if not value or len(value) > contract.LARGEST_EVENT:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def test_the_key_is_the_strongest_identifier():

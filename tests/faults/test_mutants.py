@@ -172,8 +172,8 @@ MUTANTS = {
     ),
     "the lander keeps its own clock for events": (
         "pipelines/admit.py",
-        "judge(opened, future_tolerance=settings.future_tolerance)",
-        "judge(opened, future_tolerance=settings.future_tolerance * 1000)",
+        "judge_each(opened, future_tolerance=settings.future_tolerance)",
+        "judge_each(opened, future_tolerance=settings.future_tolerance * 1000)",
         STREAMS,
         "clocks",
     ),

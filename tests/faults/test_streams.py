@@ -97,9 +97,12 @@ class _Refusing:
         told = contract._judged(hashed.append_column("text", contract._texts(records["value"])))
         for name, word in (("judged_reason", "invalid_value"), ("judged_field", "event_id")):
             told = told.set_column(told.column_names.index(name), name, pa.array([word] * len(told)))
-        everything = self._today._run("judged", told)
+        everything = contract._beside(told, self._today._run("judged", told))
         rejected = everything.select(contract.REJECTED_EVENTS.names).cast(contract.REJECTED_EVENTS)
         return contract.Judged(contract.EVENTS.empty_table(), rejected)
+
+    def judge_each(self, batches):
+        return (self.judge(records) for records in batches)
 
 
 def test_a_crash_in_a_replay_is_finished_by_the_next(on_kafka, topic, oracle, monkeypatch):

@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from journey_core.errors import BrokerError, LandingGapError
 from journey_core.lake import Lake, Partition
 from journey_core.mapping import Record
+from pipelines import admit as admission
 from pipelines import build as building
 from pipelines import fetch as fetching
 from pipelines import land as landing
@@ -199,4 +200,5 @@ def test_news_is_what_the_release_does_not_hold(on_kafka, topic):
 
 
 def test_the_judge_that_lands_is_the_judge_that_files_meet():
-    assert landing.admit is building.admit
+    assert landing.admit_each is admission.admit_each
+    assert building.admit is admission.admit
