@@ -152,6 +152,24 @@ def test_simulate_to_a_file_is_the_embedded_way_in(tmp_path):
     assert built["as_of"] < "2026-02-01"
 
 
+def test_a_command_does_without_pandas_but_whoever_asks_for_it_gets_it():
+    says = """
+import sys
+from pipelines.lean import leave_pandas_out
+leave_pandas_out()
+import pyarrow, pyarrow.compute
+pyarrow.compute.greater(pyarrow.array([1]), 0)
+assert "pandas" not in sys.modules
+assert pyarrow.table({"a": [1]}).to_pandas()["a"].tolist() == [1]
+import pandas
+assert pyarrow.array(pandas.Series([1.5, None])).null_count == 1
+leave_pandas_out()
+assert pyarrow.table({"a": [1]}).to_pandas()["a"].tolist() == [1]
+"""
+    done = subprocess.run([sys.executable, "-c", says], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_teaches():
     text = journey("--help").stdout
     for word in ("broker", "simulate", "produce", "land", "build", "check", "publish", "query", "demo", "JOURNEY_HOME"):

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from journey_core.errors import NotBuiltError
-from journey_core.taxonomy import load_taxonomy
+from journey_core.taxonomy import Funnel, load_taxonomy
 from journey_core.warehouse import Warehouse
 from tests.conftest import build_tables, event
 from tests.properties.test_incremental import changed, differences
@@ -131,6 +131,25 @@ def test_a_table_that_has_become_a_view_is_built_over(rebuild, tmp_path):
     tables = rebuild([*BASE, event("4", "2026-01-14 10:00", who=ANN)])
     assert tables.values("select count(*) from duckdb_views() where view_name = 'identity_evidence'") == [(1,)]
     assert tables.values("select count(*) from marts.touchpoints") == [(len(BASE) + 1,)]
+
+
+def test_conditions_may_begin_and_cease_to_need_more_than_the_narrow_history(rebuild, build_world):
+    """Then `taxonomy.step_matches`, a view over that history, becomes a table, and a view again."""
+    more = [*BASE, event("5", "2026-01-14 10:00", "order_completed", who=ANN, properties={"revenue": "9.50"})]
+    narrow, wide = ("event_type = 'order_completed'", "event_type = 'order_completed' and revenue > 5")
+    for when, kinds in ((narrow, [("view",)]), (wide, [("table",)]), (narrow, [("view",)])):
+        funnel = {"funnel": "f", "steps": [{"step": "a", "when": "true"}, {"step": "b", "when": when}]}
+        taxonomy = load_taxonomy("retail").model_copy(update={"funnels": [Funnel.model_validate(funnel)]})
+        for events in (BASE, more):
+            tables = rebuild(events, taxonomy=taxonomy)
+            assert (
+                tables.values(
+                    "select 'view' from duckdb_views() where view_name = 'step_matches' union all"
+                    " select 'table' from duckdb_tables() where table_name = 'step_matches'"
+                )
+                == kinds
+            )
+            assert tables.everything() == build_world(events, taxonomy=taxonomy).everything()
 
 
 ROOT = str(Path(__file__).parents[2])
