@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from itertools import accumulate, chain, islice, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from threading import Lock
 from typing import Any
 
@@ -274,34 +274,36 @@ class _Bench:
         connection.execute(_KNOWN_INSTANT)
 
     def judge(self, records: pa.Table) -> Judged:
-        # Hashing holds Python's lock, a statement does not: both at once.
-        with ThreadPoolExecutor(1) as beside:
-            hashes = beside.submit(_hashes, records["value"])
-            rows = _with_texts(records)
-            return self._told_apart(rows, self._run("as_written", rows), hashes)
+        return self._alone(_with_texts(records))
 
     def judge_each(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
-        errors: list[Exception] = []
-        coming = _until_error(batches, errors)
-        begun = deque(islice(coming, 2))
-        if len(begun) == 2:
-            yield from self._streamed(chain([begun.popleft(), begun.popleft()], coming))
-        elif begun:
-            yield self.judge(begun.popleft())
+        errors: list[BaseException] = []
+        coming = _until_error(map(_with_texts, batches), errors)
+        # Of batches with fewer rows than one answer has, many would wait for it: they are few records, and large.
+        for are_many, rows in groupby(coming, lambda rows: rows.num_rows >= _ANSWERS):
+            yield from self._streamed(rows) if are_many else map(self._alone, rows)
         if errors:
             raise errors[0]
+
+    def _alone(self, rows: pa.Table) -> Judged:
+        # Hashing holds Python's lock, a statement does not: both at once.
+        with ThreadPoolExecutor(1) as beside:
+            hashes = beside.submit(_hashes, rows["value"])
+            return self._told_apart(rows, self._run("as_written", rows), hashes)
 
     def _streamed(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
         """By one statement that reads batch after batch, and is begun and bound once."""
         waiting: deque[tuple[pa.Table, Future[pa.Array]]] = deque()
 
         def texts() -> Iterator[pa.RecordBatch]:
-            for records in batches:
-                waiting.append((_with_texts(records), beside.submit(_hashes, records["value"])))
-                yield from waiting[-1][0].select(_TEXTS.names).to_batches()
+            for rows in batches:
+                waiting.append((rows, beside.submit(_hashes, rows["value"])))
+                yield from rows.select(_TEXTS.names).to_batches()
 
         with ThreadPoolExecutor(1) as beside, self._connection.cursor() as connection:
             self._open(connection)
+            # DuckDB would read ahead until its answers fill a megabyte, however many batches that takes.
+            connection.execute("set streaming_buffer_size = '1KB'")
             connection.register("given", _Given(_TEXTS, texts()))
             # Not prepared: the answers of a prepared statement come when it has read everything.
             sql = _STATEMENTS["as_written"].replace("TOLERANCE", self._tolerance)
@@ -357,11 +359,11 @@ class _Bench:
 _bench = cache(_Bench)
 
 
-def _until_error(batches: Iterable[pa.Table], errors: list[Exception]) -> Iterator[pa.Table]:
+def _until_error(batches: Iterable[pa.Table], errors: list[BaseException]) -> Iterator[pa.Table]:
     """All of `batches`, the last one being the one before an error, which is put aside."""
     try:
         yield from batches
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         errors.append(error)
 
 

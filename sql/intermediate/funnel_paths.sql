@@ -51,7 +51,7 @@ translated as (
         funnels.entry,
         funnels.times_between,
         funnels.times_between is null and funnels.required_steps <= 5 as is_short,
-        least(coalesce(epoch_us(funnels.funnel_window), 100000000000000000), 100000000000000000) as funnel_window,
+        coalesce(epoch_us(funnels.funnel_window), 1000000000000000000) as funnel_window,
         epoch_us(funnels.entered_from) as entered_from,
         epoch_us(funnels.entered_until) as entered_until,
         list_transform(
@@ -93,9 +93,7 @@ told_apart as (
                     timeline, lambda seen, place: seen >> 5 = timeline[place + 1] >> 5
                 )) is true
             else false
-        end as is_tied,
-        -- So far apart two numbers are whose instants are as far apart as the window, whatever their last bits.
-        funnel_window * 32 + 31 as reach
+        end as is_tied
     from passages
 ),
 
@@ -111,23 +109,23 @@ reached as (
                     timeline,
                     lambda level, seen: struct_pack(
                         first := case
-                            when seen & 31 = 1 and (entry = 'best' or level.first is null) then seen
+                            when seen & 31 = 1 and (entry = 'best' or level.first is null) then seen >> 5
                             else level.first
                         end,
                         second := case
-                            when seen & 31 = 2 and level.first >= seen - reach then level.first
+                            when seen & 31 = 2 and level.first >= (seen >> 5) - funnel_window then level.first
                             else level.second
                         end,
                         third := case
-                            when seen & 31 = 3 and level.second >= seen - reach then level.second
+                            when seen & 31 = 3 and level.second >= (seen >> 5) - funnel_window then level.second
                             else level.third
                         end,
                         fourth := case
-                            when seen & 31 = 4 and level.third >= seen - reach then level.third
+                            when seen & 31 = 4 and level.third >= (seen >> 5) - funnel_window then level.third
                             else level.fourth
                         end,
                         fifth := case
-                            when seen & 31 = 5 and level.fourth >= seen - reach then level.fourth
+                            when seen & 31 = 5 and level.fourth >= (seen >> 5) - funnel_window then level.fourth
                             else level.fifth
                         end
                     ),
@@ -170,7 +168,7 @@ entered as (
     select
         * exclude (levels, pairs),
         coalesce(
-            coalesce(levels.fifth, levels.fourth, levels.third, levels.second, levels.first) >> 5,
+            levels.fifth, levels.fourth, levels.third, levels.second, levels.first,
             list_filter(pairs, lambda instant: instant is not null)[-2]
         ) as entered_at
     from reached

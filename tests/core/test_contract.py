@@ -159,6 +159,23 @@ def test_what_came_before_an_error_is_judged_before_it_is_raised(before):
         next(answers)
 
 
+@pytest.mark.parametrize(("size", "most"), [(16, 1), (1000, 1), (4096, 3), (10_000, 3)])
+@pytest.mark.parametrize("value", [json.dumps(GOOD).encode(), b"nonsense"])
+def test_no_more_batches_are_drawn_than_have_to_wait(size, most, value):
+    """Memory is bounded by batches: of large records there are few in each."""
+    drawn, ahead = [], []
+
+    def batches():
+        for number in range(12):
+            drawn.append(number)
+            yield records_of([value] * size)
+
+    for answered, _ in enumerate(judge_each(batches())):
+        ahead.append(len(drawn) - answered)
+    assert len(ahead) == 12
+    assert max(ahead) <= most
+
+
 def test_who_asks_no_more_leaves_nothing_open():
     """Another landing stopped amid its batches: the next one is judged as if nothing had been."""
     for _ in range(3):

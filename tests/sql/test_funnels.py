@@ -65,6 +65,12 @@ def test_without_a_window_nothing_times_out(build_world):
     assert tables.values("select status, open_until from marts.funnel_attempts") == [("open", None)]
 
 
+def test_without_a_window_thousands_of_years_are_no_window_either(build_world):
+    """A date that stands for "never", from a file."""
+    events = [event("1", "2026-01-01 10:00", "a"), event("2", "9999-12-31 00:00", "b")]
+    assert build_world(events, one_funnel(["a", "b"])).values(ATTEMPTS) == [("converted", 2)]
+
+
 def test_one_event_advances_one_step_and_ties_count_in_any_order(build_world):
     once = build_world([event("1", "2026-01-01 10:00", "a"), LATER], one_funnel(["a", "a"], window="1 day"))
     assert once.values(ATTEMPTS) == [("dropped", 1)]
