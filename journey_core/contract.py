@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, chain, groupby, pairwise
 from threading import Lock
 from typing import Any
@@ -281,7 +281,8 @@ class _Bench:
         coming = _until_error(map(_with_texts, batches), errors)
         # Of batches with fewer rows than one answer has, many would wait for it: they are few records, and large.
         for are_many, rows in groupby(coming, lambda rows: rows.num_rows >= _ANSWERS):
-            yield from self._streamed(rows) if are_many else map(self._alone, rows)
+            judge = self._streamed if are_many else partial(map, self._alone)
+            yield from judge(rows)
         if errors:
             raise errors[0]
 
