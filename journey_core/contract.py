@@ -281,8 +281,8 @@ class _Bench:
         coming = _until_error(map(_with_texts, batches), errors)
         # Of batches with fewer rows than one answer has, many would wait for it: they are few records, and large.
         for are_many, rows in groupby(coming, lambda rows: rows.num_rows >= _ANSWERS):
-            judge = self._streamed if are_many else partial(map, self._alone)
-            yield from judge(rows)
+            answers = self._streamed if are_many else partial(map, self._alone)
+            yield from answers(rows)
         if errors:
             raise errors[0]
 
@@ -310,7 +310,7 @@ class _Bench:
             sql = _STATEMENTS["as_written"].replace("TOLERANCE", self._tolerance)
             with connection.sql(sql).to_arrow_reader(_ANSWERS) as answers:
                 typed = answers.schema.empty_table()
-                for answer in chain(answers, [pa.RecordBatch.from_pylist([], answers.schema)]):
+                for answer in answers:
                     typed = pa.concat_tables([typed, pa.Table.from_batches([answer])])
                     while waiting and (count := waiting[0][0].num_rows) <= typed.num_rows:
                         rows, hashes = waiting.popleft()
@@ -374,7 +374,7 @@ def _with_texts(records: pa.Table) -> pa.Table:
 
 def _beside(rows: pa.Table, typed: pa.Table) -> pa.Table:
     """`rows` with what a statement has given to each: what it only handed through, it would have copied."""
-    kept = [name for name in rows.column_names if name == "kafka_timestamp" or name not in _LOOKED_AT]
+    kept = [name for name in rows.column_names if name not in _VERDICT]
     return pa.table([*rows.select(kept).columns, *typed.columns], names=[*kept, *typed.column_names])
 
 

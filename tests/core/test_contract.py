@@ -146,15 +146,16 @@ def test_batch_after_batch_is_judged_as_each_alone(sizes, poison):
         )
 
 
+@pytest.mark.parametrize("size", [300, 5000])
 @pytest.mark.parametrize("before", [0, 1, 2, 4])
-def test_what_came_before_an_error_is_judged_before_it_is_raised(before):
+def test_what_came_before_an_error_is_judged_before_it_is_raised(before, size):
     def batches():
         for number in range(before):
-            yield records_of(values(3000, seed=number))
+            yield records_of(values(size, seed=number))
         raise ConnectionError("Kafka went away")
 
     answers = judge_each(batches())
-    assert [next(answers).accepted.num_rows for _ in range(before)] == [3000] * before
+    assert [next(answers).accepted.num_rows for _ in range(before)] == [size] * before
     with pytest.raises(ConnectionError, match="went away"):
         next(answers)
 
@@ -179,7 +180,7 @@ def test_no_more_batches_are_drawn_than_have_to_wait(size, most, value):
 def test_who_asks_no_more_leaves_nothing_open():
     """Another landing stopped amid its batches: the next one is judged as if nothing had been."""
     for _ in range(3):
-        answers = judge_each(records_of(values(3000, seed=number)) for number in range(10))
+        answers = judge_each(records_of(values(5000, seed=number)) for number in range(10))
         next(answers)
         answers.close()
     assert sum(answer.accepted.num_rows for answer in judge_each([records_of(values(10, seed=1))] * 3)) == 30
