@@ -20,8 +20,6 @@ from tests.kafka import each_client, kafka, on_kafka, topic
 
 __all__ = ["each_client", "kafka", "on_kafka", "topic"]  # fixtures: one broker for whoever asks
 
-ON_KAFKA = ("integration", "faults")
-
 # A world is built in half a second: `make test-fast` looks at few, `make test` at more.
 LAWS = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 settings.register_profile("fast", max_examples=3, derandomize=True, **LAWS)
@@ -36,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if set(ON_KAFKA) & set(item.path.parts):
+        if "integration" in item.path.parts or "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
     if not config.getoption("full"):
         slow = [item for item in items if item.get_closest_marker("slow")]

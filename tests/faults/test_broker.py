@@ -20,6 +20,7 @@ from tests.kafka import two_free_ports
 
 TOPIC = "events.web.v1"
 RESUMES_WITHIN = 30.0
+pytestmark = pytest.mark.integration  # a broker for each test
 
 
 @pytest.fixture
