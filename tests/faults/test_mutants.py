@@ -209,7 +209,8 @@ def test_a_seeded_bug_is_found(name, tmp_path, kafka):
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".venv", ".git", ".*cache", ".journey", ".hypothesis"))
     (tree / file).write_text((ROOT / file).read_text().replace(right, wrong))
     environment = os.environ | {"PYTHONPATH": str(tree), "JOURNEY_TEST_KAFKA": ",".join(kafka.bootstrap_servers)}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    # A mutant that lands for ever is found as well.
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=120", tests]
     command += ["-k", f"({which}) and not confluent"]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     imported = subprocess.run(
