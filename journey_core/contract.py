@@ -12,7 +12,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,6 +124,7 @@ _JUDGED = """
 # What needs no judge (TEXTS and TOLERANCE: see below). Where `is_judged` is false, no other column means anything.
 _CERTAIN = f"""
     select
+        place,
         kafka_timestamp,
         null::varchar as extra,
         null::varchar as judged_reason,
@@ -203,9 +204,10 @@ _FEW = 1000
 _PIECE = 128
 #: So many rows a statement gives at once.
 _ANSWERS = 4096
-_TYPED = [*REJECTED_EVENTS.names, "is_judged"]
-#: What the statements read of a record, of a judged one too.
-_TEXTS = pa.schema([RECORDS.field("kafka_timestamp"), ("text", pa.string())])
+#: What of a good record no statement gives.
+_KEPT = [*(name for name, _ in _COORDINATES), "payload_hash"]
+#: What the statement reads of a record, and its place.
+_GIVEN = pa.schema([RECORDS.field("kafka_timestamp"), ("text", pa.string()), ("place", pa.int64())])
 _LOOKED_AT = {"kafka_timestamp", *_VERDICT}
 
 
@@ -223,6 +225,17 @@ class Judged:
         return f"{self.accepted.num_rows:,} accepted, {self.rejected.num_rows:,} rejected"
 
 
+@dataclass(frozen=True)
+class Screened:
+    """A batch of records of which the columnar check has found most to be good: what it has found, of each.
+
+    `seen` has a row per record, `rest` those records that have to be looked at once more.
+    """
+
+    seen: pa.Table
+    rest: pa.Table
+
+
 def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24)) -> Judged:
     """Tell a batch of Kafka records (columns of `RECORDS`) apart into accepted and rejected rows.
 
@@ -233,13 +246,23 @@ def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24
     return _bench(future_tolerance).judge(records)
 
 
-def judge_each(batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24)) -> Generator[Judged]:
-    """`judge` each of many batches, in their order: by one statement that lasts, in four fifths of the time.
+def screen_each(
+    batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24), threads: int = 1
+) -> Generator[Screened]:
+    """Begin to judge many batches, in their order: by one statement that lasts, which takes four fifths of the time.
 
     A batch's answer may come only when the next batch is there, or the end. What `batches` raises is raised when all
     that it gave before has its answer.
     """
-    return _bench(future_tolerance).judge_each(batches)
+    return _bench(future_tolerance).screen_each(batches, threads)
+
+
+def settle(screened: Sequence[Screened], *, future_tolerance: timedelta = timedelta(hours=24)) -> Judged:
+    """What `judge` says of all these batches together, of which there is at least one.
+
+    To look at a few bad records takes as long as to look at some more: so those of several batches wait for each other.
+    """
+    return _bench(future_tolerance).settle(screened)
 
 
 class _Given:
@@ -274,9 +297,10 @@ class _Bench:
         connection.execute(_KNOWN_INSTANT)
 
     def judge(self, records: pa.Table) -> Judged:
-        return self._alone(_with_texts(records))
+        return self.settle([self._alone(_with_texts(records))])
 
-    def judge_each(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
+    def screen_each(self, batches: Iterable[pa.Table], threads: int) -> Generator[Screened]:
+        self._connection.execute(f"set threads = {threads}")
         errors: list[BaseException] = []
         coming = _until_error(map(_with_texts, batches), errors)
         # Of batches with fewer rows than one answer has, many would wait for it: they are few records, and large.
@@ -286,26 +310,49 @@ class _Bench:
         if errors:
             raise errors[0]
 
-    def _alone(self, rows: pa.Table) -> Judged:
+    def settle(self, screened: Sequence[Screened]) -> Judged:
+        rests = [each.rest for each in screened]
+        if sum(rest.num_rows for rest in rests) <= _FEW:
+            rests = [pa.concat_tables(rests)]
+        found = [part for rest in rests for part in self._looked_at(rest)]
+        accepted = [_where(part.select(EVENTS.names), _is_good(part)) for part in (*(s.seen for s in screened), *found)]
+        rejected = [
+            _where(part.select(REJECTED_EVENTS.names), pc.and_not(part["is_judged"], _is_good(part))) for part in found
+        ]
+        told = Judged(
+            accepted=pa.concat_tables(accepted).cast(EVENTS),
+            rejected=pa.concat_tables(
+                [REJECTED_EVENTS.empty_table(), *(part.cast(REJECTED_EVENTS) for part in rejected)]
+            ),
+        )
+        came, out = sum(each.seen.num_rows for each in screened), told.accepted.num_rows + told.rejected.num_rows
+        if came != out:
+            raise JourneyError(f"{came:,} records came in, {out:,} went out: please report this")
+        return told
+
+    def _alone(self, rows: pa.Table) -> Screened:
         # Hashing holds Python's lock, a statement does not: both at once.
         with ThreadPoolExecutor(1) as beside:
             hashes = beside.submit(_hashes, rows["value"])
-            return self._told_apart(rows, self._run("as_written", rows), hashes)
+            return _screened(rows, self._run("as_written", rows), hashes)
 
-    def _streamed(self, batches: Iterable[pa.Table]) -> Generator[Judged]:
+    def _streamed(self, batches: Iterable[pa.Table]) -> Generator[Screened]:
         """By one statement that reads batch after batch, and is begun and bound once."""
         waiting: deque[tuple[pa.Table, Future[pa.Array]]] = deque()
+        read = told = 0
 
         def texts() -> Iterator[pa.RecordBatch]:
+            nonlocal read
             for rows in batches:
                 waiting.append((rows, beside.submit(_hashes, rows["value"])))
-                yield from rows.select(_TEXTS.names).to_batches()
+                yield from _numbered(rows.select(_GIVEN.names[:-1]), read).to_batches()
+                read += rows.num_rows
 
         with ThreadPoolExecutor(1) as beside, self._connection.cursor() as connection:
             self._open(connection)
             # DuckDB would read ahead until its answers fill a megabyte, however many batches that takes.
             connection.execute("set streaming_buffer_size = '1KB'")
-            connection.register("given", _Given(_TEXTS, texts()))
+            connection.register("given", _Given(_GIVEN, texts()))
             # Not prepared: the answers of a prepared statement come when it has read everything.
             sql = _STATEMENTS["as_written"].replace("TOLERANCE", self._tolerance)
             with connection.sql(sql).to_arrow_reader(_ANSWERS) as answers:
@@ -314,35 +361,25 @@ class _Bench:
                     typed = pa.concat_tables([typed, pa.Table.from_batches([answer])])
                     while waiting and (count := waiting[0][0].num_rows) <= typed.num_rows:
                         rows, hashes = waiting.popleft()
-                        judged, typed = self._told_apart(rows, typed[:count], hashes), typed[count:]
-                        yield judged
-                        del rows, hashes, judged  # the next one is a while in coming
+                        screened, typed = _screened(rows, _in_order(typed[:count], told), hashes), typed[count:]
+                        told += count
+                        yield screened
+                        del rows, hashes, screened  # the next one is a while in coming
 
-    def _told_apart(self, rows: pa.Table, typed: pa.Table, hashes: Future[pa.Array]) -> Judged:
-        """Of `rows` with their texts, `typed` as they are written, which is enough for most producers."""
-        rest = rows.append_column("payload_hash", hashes.result())
-        found = [_beside(rest, typed)]
-        rest = _unjudged(rest, typed)
+    def _looked_at(self, rest: pa.Table) -> Iterator[pa.Table]:
+        """Rows of which each record is judged in one."""
         if rest.num_rows > _FEW:
             # Written without spaces.
             typed = self._run("minified", rest)
-            found.append(_beside(rest, typed))
-            rest = _unjudged(rest, typed)
+            yield _beside(rest, typed)
+            rest = _where(rest, pc.invert(typed["is_judged"]))
         if rest.num_rows:
             rest = _judged(rest)
-            found.append(_beside(rest, self._run("judged", rest)))
-        # Rows of which each record is judged in one.
-        told = pa.concat_tables(part.select(_TYPED) for part in found)
-        is_good = pc.is_null(told["reason"])
-        accepted = _where(told.select(EVENTS.names), pc.and_(told["is_judged"], is_good))
-        rejected = _where(told.select(REJECTED_EVENTS.names), pc.and_not(told["is_judged"], is_good))
-        if (out := accepted.num_rows + rejected.num_rows) != rows.num_rows:
-            raise JourneyError(f"{rows.num_rows:,} records came in, {out:,} went out: please report this")
-        return Judged(accepted=accepted.cast(EVENTS), rejected=rejected.cast(REJECTED_EVENTS))
+            yield _beside(rest, self._run("judged", rest))
 
     def _run(self, statement: str, rows: pa.Table) -> pa.Table:
         """The columns that a prepared statement gives to `rows`, in their order."""
-        read = rows.select([name for name in rows.column_names if name in _LOOKED_AT])
+        read = _numbered(rows.select([name for name in rows.column_names if name in _LOOKED_AT]))
         with self._lock:
             given = self._given.get(statement)
             if given is None:
@@ -354,7 +391,7 @@ class _Bench:
             given.batches = read.to_batches()
             typed = self._connection.sql(f"execute {statement}").to_arrow_reader(_ANSWERS).read_all()
             given.batches = ()
-        return typed
+        return _in_order(typed)
 
 
 _bench = cache(_Bench)
@@ -372,15 +409,31 @@ def _with_texts(records: pa.Table) -> pa.Table:
     return records.append_column("text", _texts(records["value"]))
 
 
+def _numbered(rows: pa.Table, first: int = 0) -> pa.Table:
+    return rows.append_column("place", pa.arange(first, first + rows.num_rows))
+
+
+def _in_order(typed: pa.Table, first: int = 0) -> pa.Table:
+    """What a statement gives to rows is laid beside them by their order: so the order is looked at."""
+    if not typed["place"].equals(pa.chunked_array([pa.arange(first, first + typed.num_rows)])):
+        raise JourneyError("records came back in another order than they went in: please report this")
+    return typed.drop_columns("place")
+
+
 def _beside(rows: pa.Table, typed: pa.Table) -> pa.Table:
     """`rows` with what a statement has given to each: what it only handed through, it would have copied."""
     kept = [name for name in rows.column_names if name not in _VERDICT]
     return pa.table([*rows.select(kept).columns, *typed.columns], names=[*kept, *typed.column_names])
 
 
-def _unjudged(records: pa.Table, typed: pa.Table) -> pa.Table:
-    """Of `records` those that `typed`, which has their order, says nothing about."""
-    return _where(records, pc.invert(typed["is_judged"]))
+def _screened(rows: pa.Table, typed: pa.Table, hashes: Future[pa.Array]) -> Screened:
+    """Of `rows` with their texts, `typed` as they are written, which is enough for most producers."""
+    rows = rows.append_column("payload_hash", hashes.result())
+    return Screened(_beside(rows.select(_KEPT), typed), _where(rows, pc.invert(_is_good(typed))))
+
+
+def _is_good(typed: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(typed["is_judged"], pc.is_null(typed["reason"]))
 
 
 def _where(rows: pa.Table, mask: pa.ChunkedArray) -> pa.Table:

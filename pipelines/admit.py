@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Generator, Iterable, Sequence
 
 import pyarrow as pa
 
-from journey_core.contract import Judged, judge_each
+from journey_core import contract
+from journey_core.contract import Judged, Screened
 from journey_core.privacy import Erasures
 from pipelines.settings import Settings
 
 
 def admit(records: pa.Table, settings: Settings) -> Judged:
     """Judge records by the contract, put pseudonyms where they are asked for, withhold what erased people left."""
-    (judged,) = admit_each([records], settings)
-    return judged
+    return settle(list(screen_each([records], settings)), settings)
 
 
-def admit_each(batches: Iterable[pa.Table], settings: Settings) -> Generator[Judged]:
-    """`admit` each of many batches, in their order. A batch's answer may wait for the next batch (`judge_each`)."""
+def screen_each(batches: Iterable[pa.Table], settings: Settings, *, threads: int = 1) -> Generator[Screened]:
+    """Begin to `admit` each of many batches, in their order. A batch's answer may wait for the next batch."""
     pseudonyms = settings.pseudonyms
     opened = batches if pseudonyms is None else map(pseudonyms.unseal, batches)
-    with closing(judge_each(opened, future_tolerance=settings.future_tolerance)) as answers:
-        for judged in answers:
-            hidden = judged if pseudonyms is None else pseudonyms.hide(judged)
-            yield Erasures.read(settings.erasures).withhold(hidden)
-            del judged, hidden  # the next one is a while in coming
+    return contract.screen_each(opened, future_tolerance=settings.future_tolerance, threads=threads)
+
+
+def settle(screened: Sequence[Screened], settings: Settings) -> Judged:
+    """What `admit` says of all these batches together."""
+    judged = contract.settle(screened, future_tolerance=settings.future_tolerance)
+    hidden = judged if settings.pseudonyms is None else settings.pseudonyms.hide(judged)
+    return Erasures.read(settings.erasures).withhold(hidden)

@@ -83,6 +83,9 @@ class Client(Protocol):
     def describe(self, topic: str) -> Topic:
         """The topic as it is now."""
 
+    def is_apart(self, waiting: int) -> bool:
+        """Whether another process reads, where about so many records wait: it keeps a processor busy."""
+
     def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:
         """Read these partitions from these offsets on, and nothing else; about so many records wait there."""
 
@@ -197,12 +200,11 @@ def _numbers(kind: pa.DataType, numbers: array[int]) -> pa.Array:
 
 
 def _strings(strings: Bytes, count: int) -> pa.Array:
-    buffers = [None, pa.py_buffer(strings.ends), pa.py_buffer(strings.joined)]
-    found = pa.Array.from_buffers(pa.binary(), count, buffers)
-    if strings.missing is None:
-        return found
-    missing = pa.Array.from_buffers(pa.uint8(), count, [None, pa.py_buffer(strings.missing)])
-    return pc.if_else(missing.cast(pa.bool_()), pa.scalar(None, pa.binary()), found)
+    bits = None
+    if strings.missing is not None:
+        missing = pa.Array.from_buffers(pa.uint8(), count, [None, pa.py_buffer(strings.missing)])
+        bits = pc.equal(missing, 0).buffers()[1]
+    return pa.Array.from_buffers(pa.binary(), count, [bits, pa.py_buffer(strings.ends), pa.py_buffer(strings.joined)])
 
 
 @contextmanager
@@ -275,14 +277,17 @@ class _KafkaPython:
             {kafka.partition: offset for kafka, offset in self._consumer.end_offsets(partitions).items()},
         )
 
+    def is_apart(self, waiting: int) -> bool:
+        return waiting >= self._apart_from
+
     def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:
         if self._apart is not None:
             self._apart.close()
             self._apart = None
-        if waiting < self._apart_from:
-            reader.assign(self._consumer, topic, offsets)
-        else:
+        if self.is_apart(waiting):
             self._apart = _Apart(self._configuration, topic, offsets)
+        else:
+            reader.assign(self._consumer, topic, offsets)
 
     def poll(self, most: int) -> Polled:
         return _polled(reader.poll(self._consumer, most)) if self._apart is None else self._apart.poll(most)
@@ -430,6 +435,9 @@ class _Confluent:
             ranges.append({kafka.partition: future.result().offset for kafka, future in listed.items()})
         mark = ((high & (2**64 - 1)) << 64 | (low & (2**64 - 1))) >> 65
         return Topic(topic, mark, _mark(cluster), *ranges)
+
+    def is_apart(self, waiting: int) -> bool:  # noqa: ARG002
+        return False
 
     def start(self, topic: str, offsets: Mapping[int, int], waiting: int) -> None:  # noqa: ARG002
         # Who does not ask which broker leads is told by librdkafka's timer: up to a second later, for each topic.

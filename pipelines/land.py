@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from journey_core.contract import Judged
+from journey_core.contract import Judged, Screened
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
-from pipelines.admit import admit_each
+from pipelines.admit import screen_each, settle
 from pipelines.fetch import AT_ONCE, BYTES_AT_ONCE, Batch, Client, Topic, connect, fetch
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
@@ -129,16 +129,22 @@ def _land_topic(
         total = sum(topic.ends[number] - start for number, start in starts.items())
         done = 0
         fetched = fetch(client, topic, generation, starts, settings, most=max_events)
-        # Three at work at once: one batch is fetched, the one before it judged, those before that committed.
-        with closing(_ahead(_gathered(_judged(_ahead(fetched), settings), settings))) as parts:
-            for part in parts:
-                _commit(part, lake, snapshot, partitions, topic)
+        # Three at work at once: one batch is fetched, the one before it screened, those before that committed.
+        threads = 1 if client.is_apart(total) else 2
+        with closing(_ahead(_gathered(_screened(_ahead(fetched), settings, threads), settings))) as gathered:
+            for parts in gathered:
+                # A partition that is done is in no later part, and none comes that was not in the first.
+                read_from, read_to = parts[0].starts, {n: end for part in parts for n, end in part.ends.items()}
+                records = sum(part.records for part in parts)
+                judged = settle([part.screened for part in parts], settings)
+                del parts
+                _commit(judged, lake, snapshot, partitions, topic, read_from, read_to)
                 snapshot = lake.snapshot(snapshot)
-                landed = Landed(part.records, part.judged.accepted.num_rows, part.judged.rejected.num_rows)
+                landed = Landed(records, judged.accepted.num_rows, judged.rejected.num_rows)
                 done += landed.records
                 progress(f"landing {name}", done, total)
                 yield landed
-                del part
+                del judged
         yield _mirror(client, snapshot, partitions)
     except SupersededError as superseded:
         # Another lander has these rows in the lake: that is an answer, not a failure, and the other topics go on.
@@ -147,16 +153,16 @@ def _land_topic(
 
 @dataclass(frozen=True)
 class _Part:
-    """What is to go into the lake. `starts`, `ends`: partition → offset it was read from, and the next one."""
+    """A batch on its way into the lake. `starts`, `ends`: partition → offset it was read from, and the next one."""
 
     records: int
     size: int  # bytes of the records
-    judged: Judged
+    screened: Screened
     starts: Mapping[int, int]
     ends: Mapping[int, int]
 
 
-def _judged(batches: Generator[Batch], settings: Settings) -> Generator[_Part]:
+def _screened(batches: Generator[Batch], settings: Settings, threads: int) -> Generator[_Part]:
     taken: deque[tuple[int, int, Mapping[int, int], Mapping[int, int]]] = deque()
 
     def records() -> Iterator[pa.Table]:
@@ -164,14 +170,14 @@ def _judged(batches: Generator[Batch], settings: Settings) -> Generator[_Part]:
             taken.append((batch.records.num_rows, batch.records.nbytes, batch.starts, batch.ends))
             yield batch.records
 
-    with closing(batches), closing(admit_each(records(), settings)) as answers:
-        for judged in answers:
+    with closing(batches), closing(screen_each(records(), settings, threads=threads)) as answers:
+        for screened in answers:
             count, size, starts, ends = taken.popleft()
-            yield _Part(count, size, judged, starts, ends)
-            del judged  # the next one is a while in coming
+            yield _Part(count, size, screened, starts, ends)
+            del screened  # the next one is a while in coming
 
 
-def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[_Part]:
+def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[Sequence[_Part]]:
     """Several each, as a commit takes as long for one as for three."""
     waiting: list[_Part] = []
     try:
@@ -180,25 +186,16 @@ def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[_Part]:
                 waiting.append(part)
                 records, size = sum(each.records for each in waiting), sum(each.size for each in waiting)
                 if records + AT_ONCE > settings.land_batch_records or size + BYTES_AT_ONCE > settings.land_batch_bytes:
-                    yield _joined(waiting)
+                    del part
+                    yield waiting
                     waiting = []
     except Exception:
         # What Kafka gave before it failed, it may not give again.
         if waiting:
-            yield _joined(waiting)
+            yield waiting
         raise
     if waiting:
-        yield _joined(waiting)
-
-
-def _joined(parts: Sequence[_Part]) -> _Part:
-    judged = Judged(
-        pa.concat_tables(part.judged.accepted for part in parts),
-        pa.concat_tables(part.judged.rejected for part in parts),
-    )
-    ends = {number: end for part in parts for number, end in part.ends.items()}
-    # A partition that is done is in no later part, and none comes that was not in the first.
-    return _Part(sum(part.records for part in parts), sum(part.size for part in parts), judged, parts[0].starts, ends)
+        yield waiting
 
 
 def _ahead(items: Generator[Item]) -> Generator[Item]:
@@ -211,13 +208,21 @@ def _ahead(items: Generator[Item]) -> Generator[Item]:
             yield made.pop()  # whoever takes it decides how long it is kept
 
 
-def _commit(part: _Part, lake: Lake, snapshot: Snapshot, partitions: Mapping[int, Partition], topic: Topic) -> None:
-    starts = {partitions[number]: offset for number, offset in part.starts.items()}
-    ends = {partitions[number]: offset for number, offset in part.ends.items()}
+def _commit(
+    judged: Judged,
+    lake: Lake,
+    snapshot: Snapshot,
+    known: Mapping[int, Partition],
+    topic: Topic,
+    read_from: Mapping[int, int],
+    read_to: Mapping[int, int],
+) -> None:
+    starts = {known[number]: offset for number, offset in read_from.items()}
+    ends = {known[number]: offset for number, offset in read_to.items()}
     now = round(datetime.now(UTC).timestamp() * 1000)
     marks = {f"{topic.name}#partitions": len(topic.ends)}
     marks |= {f"{partition}#landed_at": now for partition, end in ends.items() if end > starts[partition]}
-    lake.commit(part.judged, snapshot, starts, ends, marks)
+    lake.commit(judged, snapshot, starts, ends, marks)
 
 
 def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partition]) -> Landed:

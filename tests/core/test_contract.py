@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from journey_core import contract
-from journey_core.contract import REJECTED_EVENTS, judge, judge_each, records_of
+from journey_core.contract import REJECTED_EVENTS, judge, records_of, screen_each, settle
 from journey_core.events import CHANNELS, event_key, json_schema
 from tests.conftest import event
 from tests.faults.oracle import values
@@ -129,21 +129,26 @@ def test_no_record_at_all_is_fine():
 
 @pytest.mark.parametrize("sizes", [(), (0,), (3000,), (0, 0), (1, 0, 4096, 5, 9000), (2500, 4096, 0), (10, 10, 10)])
 @pytest.mark.parametrize("poison", [0.0, 0.02, 1.0])
-def test_batch_after_batch_is_judged_as_each_alone(sizes, poison):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batch_after_batch_is_judged_as_each_alone(sizes, poison, threads):
     batches = []
     for number, size in enumerate(sizes):
         records = records_of(values(size, seed=number, poison=poison, prefix=f"b{number}-"), topic="t")
         offsets = pa.array(range(sum(sizes[:number]), sum(sizes[: number + 1])), pa.int64())
         batches.append(records.set_column(records.schema.get_field_index("offset"), "offset", offsets))
-    answers = list(judge_each(iter(batches)))
-    assert len(answers) == len(batches)
-    for answer, batch in zip(answers, batches, strict=True):
-        alone = judge(batch)
-        assert answer.accepted.sort_by("offset").equals(alone.accepted.sort_by("offset"))
-        assert answer.rejected.sort_by("offset").equals(alone.rejected.sort_by("offset"))
+    screened = list(screen_each(iter(batches), threads=threads))
+    assert len(screened) == len(batches)
+    for answer, batch in zip(map(settle, ([each] for each in screened)), batches, strict=True):
+        assert _told_apart(answer) == _told_apart(judge(batch))
         assert set(answer.accepted["offset"].to_pylist()) | set(answer.rejected["offset"].to_pylist()) == set(
             batch["offset"].to_pylist()
         )
+    if batches:
+        assert _told_apart(settle(screened)) == _told_apart(judge(pa.concat_tables(batches)))
+
+
+def _told_apart(judged):
+    return judged.accepted.sort_by("offset"), judged.rejected.sort_by("offset")
 
 
 @pytest.mark.parametrize("size", [300, 5000])
@@ -154,15 +159,16 @@ def test_what_came_before_an_error_is_judged_before_it_is_raised(before, size):
             yield records_of(values(size, seed=number))
         raise ConnectionError("Kafka went away")
 
-    answers = judge_each(batches())
-    assert [next(answers).accepted.num_rows for _ in range(before)] == [size] * before
+    answers = screen_each(batches())
+    assert [settle([next(answers)]).accepted.num_rows for _ in range(before)] == [size] * before
     with pytest.raises(ConnectionError, match="went away"):
         next(answers)
 
 
 @pytest.mark.parametrize(("size", "most"), [(16, 1), (1000, 1), (4096, 3), (10_000, 3)])
 @pytest.mark.parametrize("value", [json.dumps(GOOD).encode(), b"nonsense"])
-def test_no_more_batches_are_drawn_than_have_to_wait(size, most, value):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_batches_are_drawn_than_have_to_wait(size, most, value, threads):
     """Memory is bounded by batches: of large records there are few in each."""
     drawn, ahead = [], []
 
@@ -171,19 +177,19 @@ def test_no_more_batches_are_drawn_than_have_to_wait(size, most, value):
             drawn.append(number)
             yield records_of([value] * size)
 
-    for answered, _ in enumerate(judge_each(batches())):
+    for answered, _ in enumerate(screen_each(batches(), threads=threads)):
         ahead.append(len(drawn) - answered)
     assert len(ahead) == 12
-    assert max(ahead) <= most
+    assert max(ahead) < most + threads
 
 
 def test_who_asks_no_more_leaves_nothing_open():
     """Another landing stopped amid its batches: the next one is judged as if nothing had been."""
-    for _ in range(3):
-        answers = judge_each(records_of(values(5000, seed=number)) for number in range(10))
+    for threads in (1, 2, 2, 2, 1):
+        answers = screen_each((records_of(values(5000, seed=number)) for number in range(10)), threads=threads)
         next(answers)
         answers.close()
-    assert sum(answer.accepted.num_rows for answer in judge_each([records_of(values(10, seed=1))] * 3)) == 30
+    assert settle(list(screen_each([records_of(values(10, seed=1))] * 3))).accepted.num_rows == 30
 
 
 def test_texts_are_found_wherever_bytes_lie():

@@ -92,7 +92,11 @@ class _Refusing:
     def __init__(self, tolerance: timedelta) -> None:
         self._today = contract._Bench(tolerance)
 
-    def judge(self, records):
+    def screen_each(self, batches, threads):
+        return batches
+
+    def settle(self, batches):
+        records = pa.concat_tables(batches)
         hashed = records.append_column("payload_hash", contract._hashes(records["value"]))
         told = contract._judged(hashed.append_column("text", contract._texts(records["value"])))
         for name, word in (("judged_reason", "invalid_value"), ("judged_field", "event_id")):
@@ -100,9 +104,6 @@ class _Refusing:
         everything = contract._beside(told, self._today._run("judged", told))
         rejected = everything.select(contract.REJECTED_EVENTS.names).cast(contract.REJECTED_EVENTS)
         return contract.Judged(contract.EVENTS.empty_table(), rejected)
-
-    def judge_each(self, batches):
-        return (self.judge(records) for records in batches)
 
 
 def test_a_crash_in_a_replay_is_finished_by_the_next(on_kafka, topic, oracle, monkeypatch):

@@ -200,5 +200,5 @@ def test_news_is_what_the_release_does_not_hold(on_kafka, topic):
 
 
 def test_the_judge_that_lands_is_the_judge_that_files_meet():
-    assert landing.admit_each is admission.admit_each
+    assert (landing.screen_each, landing.settle) == (admission.screen_each, admission.settle)
     assert building.admit is admission.admit
