@@ -131,7 +131,9 @@ def _land_topic(
         fetched = fetch(client, topic, generation, starts, settings, most=max_events)
         # Three at work at once: one batch is fetched, the one before it screened, those before that committed.
         threads = 1 if client.is_apart(total) else 2
-        with closing(_ahead(_gathered(_screened(_ahead(fetched), settings, threads), settings))) as gathered:
+        # Fetching takes now longer, now less long than screening: with one batch between them each would wait at times.
+        batches = _ahead(fetched, 2)
+        with closing(_ahead(_gathered(_screened(batches, settings, threads), settings))) as gathered:
             for parts in gathered:
                 # A partition that is done is in no later part, and none comes that was not in the first.
                 read_from, read_to = parts[0].starts, {n: end for part in parts for n, end in part.ends.items()}
@@ -198,13 +200,13 @@ def _gathered(parts: Generator[_Part], settings: Settings) -> Generator[Sequence
         yield waiting
 
 
-def _ahead(items: Generator[Item]) -> Generator[Item]:
-    """The same items, each made by a thread of its own while the one before it is in use."""
+def _ahead(items: Generator[Item], most: int = 1) -> Generator[Item]:
+    """The same items, made by a thread of its own while those before them are in use: at most so many wait."""
     with closing(items), ThreadPoolExecutor(1) as pool:
         make = partial(next, items, None)
-        coming = pool.submit(make)
-        while (made := [coming.result()])[0] is not None:
-            coming = pool.submit(make)
+        coming = deque(pool.submit(make) for _ in range(most))
+        while (made := [coming.popleft().result()])[0] is not None:
+            coming.append(pool.submit(make))
             yield made.pop()  # whoever takes it decides how long it is kept
 
 
