@@ -41,8 +41,8 @@ TOPIC = "events.web.v1"
 PAGES = ("page_viewed", "product_viewed", "product_added", "checkout_started")
 
 
-def fill(settings: Settings, count: int, poison: float = 0.0, topic: str = TOPIC) -> float:
-    """Send `count` events; returns their average size in bytes."""
+def fill(settings: Settings, count: int, poison: float = 0.0, topic: str = TOPIC, padding: int = 0) -> float:
+    """Send `count` events, each with so many bytes of text more; returns their average size in bytes."""
     from confluent_kafka import Producer  # noqa: PLC0415 - only the parent needs it
 
     chance = random.Random(1)  # noqa: S311
@@ -50,7 +50,7 @@ def fill(settings: Settings, count: int, poison: float = 0.0, topic: str = TOPIC
     producer = Producer({**settings.librdkafka, "compression.type": "zstd", "linger.ms": 50, "batch.size": 256 * 1024})
     size = 0
     for number in range(count):
-        value = one_event(chance, number)
+        value = one_event(chance, number, chance.randbytes(padding // 2).hex())
         size += len(value)
         if chance.random() < poison:
             cut = value[: chance.randrange(1, len(value))]
@@ -65,7 +65,7 @@ def fill(settings: Settings, count: int, poison: float = 0.0, topic: str = TOPIC
     return size / count
 
 
-def one_event(chance: random.Random, number: int) -> bytes:
+def one_event(chance: random.Random, number: int, text: str = "") -> bytes:
     """A web event as a browser's SDK writes it."""
     context = {
         "session_id": f"s-{chance.getrandbits(48):012x}",
@@ -76,6 +76,7 @@ def one_event(chance: random.Random, number: int) -> bytes:
         "device": {"type": chance.choice(("mobile", "desktop")), "os": "iOS", "browser": "Safari"},
         "geo": {"country": "ES", "city": "Málaga"},
     }
+    properties = {"product_id": f"p{chance.randrange(5000)}", "revenue": "59.90", "currency": "EUR", "n": 1}
     made = {
         "event_id": f"{chance.getrandbits(96):024x}{number:08x}",
         "event_type": chance.choice(PAGES),
@@ -84,7 +85,7 @@ def one_event(chance: random.Random, number: int) -> bytes:
         "sequence": number,
         "identifiers": {"anonymous_id": f"c-{chance.getrandbits(64):016x}", "customer_id": f"u{number % 100_000}"},
         "context": context,
-        "properties": {"product_id": f"p{chance.randrange(5000)}", "revenue": "59.90", "currency": "EUR", "n": 1},
+        "properties": properties | ({"text": text} if text else {}),
     }
     return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--poison", type=float, default=0.01, help="share of broken records in a second topic")
+    parser.add_argument("--padding", type=int, default=0, help="bytes of text that each event has more, at most 900000")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -198,8 +200,8 @@ def main() -> None:
         settings = Settings(home=root, broker_port=two_free_ports(), kafka_bootstrap_servers=None)
         broker.start(settings)
         try:
-            size = fill(settings, asked.events)
-            fill(settings, asked.events, asked.poison, "events.poison.v1")
+            size = fill(settings, asked.events, padding=asked.padding)
+            fill(settings, asked.events, asked.poison, "events.poison.v1", asked.padding)
             compare(console, settings, asked, root, size)
         finally:
             broker.stop(settings)

@@ -26,10 +26,11 @@ _TEXT_MAP = r'\{"[^"\\]*":"[^"\\]*"(,"[^"\\]*":"[^"\\]*")*\}'
 _NO_NUMBER = "[:,[][-+]?(?i:nan|inf)"
 # Only such a number may be written shorter than its leaf (1e5, 100000.0): what has none, and no such text, has none.
 _NUMBERS_TO_LOOK_AT = f"{_NO_NUMBER}|[:,[]-?[0-9]+[.eE]"
-# jiter, pydantic's parser, refuses more than 200 levels and integers of more than 4,300 digits: what is shorter than
-# this cannot hold either.
+# jiter, pydantic's parser, refuses more than 200 levels, which what is shorter than this cannot hold, and integers of
+# more than 4,300 digits.
 _MOST_BYTES_OF_ARRAYS = 390
-_MOST_BYTES_OF_FREE_JSON = 4000
+_MOST_BYTES_OF_A_NUMBER = 4000
+_MANY_DIGITS = "[0-9]{1000}"  # the most that RE2 repeats
 # As long as there are so few they are compared by twos: `list_unique` takes three times as long.
 _FEW_KEYS = 4
 
@@ -211,12 +212,16 @@ def _check(node: Node, leaf: str) -> str:
 
 
 def _is_flat_object(leaf: str, keys: str) -> str:
-    most = f"case when contains({leaf}, '[') then {_MOST_BYTES_OF_ARRAYS} else {_MOST_BYTES_OF_FREE_JSON} end"
+    is_shallow = f"case when contains({leaf}, '[') then strlen({leaf}) < {_MOST_BYTES_OF_ARRAYS} else true end"
+    has_no_long_number = (
+        f"case when strlen({leaf}) < {_MOST_BYTES_OF_A_NUMBER} then true"
+        f" else not regexp_matches({leaf}, '{_MANY_DIGITS}') end"
+    )
     pairs = combinations(range(1, _FEW_KEYS + 1), 2)
     repeated = " or ".join(f"{keys}[{one}] = {keys}[{other}]" for one, other in pairs)
     return (
-        f"starts_with({leaf}, '{{') and not contains(substring({leaf}, 2), '{{') and strlen({leaf}) < {most}"
-        f" and case when len({keys}) <= {_FEW_KEYS} then ({repeated}) is not true"
+        f"starts_with({leaf}, '{{') and not contains(substring({leaf}, 2), '{{') and {is_shallow}"
+        f" and {has_no_long_number} and case when len({keys}) <= {_FEW_KEYS} then ({repeated}) is not true"
         f" else list_unique({keys}) = len({keys}) end"
     )
 

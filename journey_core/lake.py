@@ -67,7 +67,13 @@ _WRITER = WriterProperties(
     column_properties={name: ColumnProperties(dictionary_enabled=True) for name in _REPEATING},
 )
 # Nobody travels in time here: a short log is opened sooner. Offsets lie in its checkpoints.
-_CONFIGURATION = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 1 days"}
+_CONFIGURATION = {
+    "delta.checkpointInterval": "20",
+    "delta.logRetentionDuration": "interval 1 days",
+    # Of a text the log would hold the least and the greatest, whole: a megabyte a commit, which every reader remembers,
+    # and what people wrote, besides.
+    "delta.dataSkippingStatsColumns": "topic,generation,partition,offset,occurred_at",
+}
 COMPACT_FILE = 128 * 1024 * 1024  # bytes
 _TRIES = 5  # of a rewrite that a landing has overtaken
 

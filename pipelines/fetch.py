@@ -36,7 +36,7 @@ from pipelines.settings import Settings
 LAST_MILLISECOND = 253_402_300_799_999
 RECONNECT_MS = 1000  # at most, between two tries: the clients' own half minute is what a landing would lose
 AT_ONCE = 10_000  # records of a batch, and their bytes, about: more of both would be no faster, and take memory
-BYTES_AT_ONCE = 16 * 1024 * 1024
+BYTES_AT_ONCE = 6 * 1024 * 1024
 FETCH_BYTES = 1024 * 1024  # of one partition; a larger record still comes, alone
 
 
@@ -124,34 +124,43 @@ def fetch(
     left = {number: start for number, start in starts.items() if start < topic.ends[number]}
     if left:
         client.start(topic.name, left, sum(topic.ends[number] - start for number, start in left.items()))
+    average = None
     while left and most != 0:
-        batch = _batch(client, topic, generation, left, settings, most)
+        batch = _batch(client, topic, generation, left, settings, most, average)
+        count, size = batch.records.num_rows, _size(batch.records)
         yield batch
         left = {number: end for number, end in batch.ends.items() if end < topic.ends[number]}
-        most = most and most - batch.records.num_rows
+        most = most and most - count
+        average = size // count + 1 if count else average
 
 
 def _batch(
-    client: Client, topic: Topic, generation: int, starts: Mapping[int, int], settings: Settings, most: int | None
+    client: Client,
+    topic: Topic,
+    generation: int,
+    starts: Mapping[int, int],
+    settings: Settings,
+    most: int | None,
+    average: int | None,
 ) -> Batch:
+    """`average`: bytes of a record, about; None while nobody knows."""
     room = min(AT_ONCE, settings.land_batch_records, most or AT_ONCE)
-    bytes_at_once = min(BYTES_AT_ONCE, settings.land_batch_bytes)
+    space = min(BYTES_AT_ONCE, settings.land_batch_bytes)
     patience = settings.land_patience.total_seconds()
     reached = dict(starts)
     parts: list[pa.Table] = []
-    size = 0
-    fits = AT_FIRST
     moved_at = time.monotonic()
-    while room and size < bytes_at_once and any(reached[n] < topic.ends[n] for n in reached):
+    while room > 0 and space > 0 and any(reached[n] < topic.ends[n] for n in reached):
+        # Records of a megabyte come a few at a time, those of a kilobyte by the thousand.
+        fits = AT_FIRST if average is None else max(1, space // average)
         polled = client.poll(min(AT_ONE_POLL, room, fits))
         part = _below(polled.records, topic.ends)
         if part.num_rows:
             parts.append(part)
+            size = _size(part)
             room -= part.num_rows
-            in_it = part["value"].nbytes + part["key"].nbytes
-            size += in_it
-            # Records of a megabyte come a few at a time, those of a kilobyte by the thousand.
-            fits = max(1, bytes_at_once // max(1, in_it // part.num_rows))
+            space -= size
+            average = size // part.num_rows + 1
         ahead = {n: min(at, topic.ends[n]) for n, at in polled.positions.items() if n in reached and at > reached[n]}
         reached |= ahead
         if ahead:
@@ -160,6 +169,10 @@ def _batch(
             raise settings.refused(TimeoutError(f"nothing fetched for {patience:.0f} seconds"))
     records = _named(pa.concat_tables(parts), topic.name, generation) if parts else RECORDS.empty_table()
     return Batch(records, dict(starts), reached)
+
+
+def _size(records: pa.Table) -> int:
+    return records["value"].nbytes + records["key"].nbytes
 
 
 def _named(records: pa.Table, topic: str, generation: int) -> pa.Table:
@@ -445,7 +458,8 @@ class _Confluent:
         self._consumer.assign([self._kafka.TopicPartition(topic, *pair) for pair in offsets.items()])
 
     def poll(self, most: int) -> Polled:
-        messages = self._consumer.consume(most, timeout=1.0)
+        # What lies in the client's queue is bounded by bytes; what comes within a second may be anything.
+        messages = self._consumer.consume(most, timeout=0) or self._consumer.consume(1, timeout=1.0)
         good = [message for message in messages if message.error() is None]
         partitions = array("i", [message.partition() for message in good])
         offsets = array("q", [message.offset() for message in good])

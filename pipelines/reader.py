@@ -22,7 +22,7 @@ from kafka.errors import KafkaError
 
 POLL_BYTES = 2 * 1024 * 1024  # of a process of its own, about: what lies in the pipe is memory, too
 AT_ONE_POLL = 3_000  # records of one poll
-AT_FIRST = 100  # while nobody knows how large they are
+AT_FIRST = 10  # while nobody knows how large they are
 
 
 class Bytes(NamedTuple):

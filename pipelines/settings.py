@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     land_batch_records: int = Field(30_000, ge=1, description="Records per lake commit, at most: bounds memory.")
     land_batch_bytes: int = Field(
-        32 * 1024 * 1024, ge=1, description="Bytes of records per lake commit, about: bounds memory."
+        16 * 1024 * 1024, ge=1, description="Bytes of records per lake commit, about: bounds memory."
     )
     land_apart_from: int = Field(
         50_000,

@@ -66,6 +66,19 @@ def test_compaction_makes_few_sorted_files_and_changes_no_row(tmp_path):
     assert len(rows(lake, "events")) == 12 * 9 + 3
 
 
+def test_the_log_remembers_no_texts(tmp_path):
+    """It would hold the least and the greatest of each column, whole: megabytes, and what people wrote."""
+    lake = Lake(tmp_path)
+    land_small_batches(lake, 1)
+    lake.compact(keep=timedelta(days=7))
+    for name in ("events", "rejected_events"):
+        for log in (tmp_path / name / "_delta_log").glob("*.json"):
+            added = [json.loads(line)["add"] for line in log.read_text().splitlines() if line.startswith('{"add"')]
+            for statistics in (json.loads(file["stats"]) for file in added):
+                assert set(statistics["maxValues"]) <= {"topic", "generation", "partition", "offset", "occurred_at"}
+                assert statistics["maxValues"]["offset"] in (8, 9)
+
+
 def test_offsets_outlive_checkpoints(tmp_path):
     """After twenty commits the log is folded: what it said of offsets stays."""
     lake = Lake(tmp_path)

@@ -325,6 +325,21 @@ def test_a_plain_event_needs_no_pydantic(channel, separators, monkeypatch):
     assert judge(records_of([value])).accepted.num_rows == 1
 
 
+@pytest.mark.usefixtures("each_pass")
+def test_a_large_event_needs_no_pydantic_either(monkeypatch):
+    monkeypatch.setattr(contract, "_verdict", None)
+    made = event("e1", "2026-01-02 03:04", "order_completed", properties={"text": "Málaga 123 " * 50_000, "n": 1})
+    assert judge(records_of([json.dumps(made, separators=(",", ":")).encode()])).accepted.num_rows == 1
+
+
+@pytest.mark.parametrize("digits", [999, 1000, 3990, 4299, 4300, 4301, 9000])
+@pytest.mark.parametrize("rest", ["", ".0", "e1", ',"text":"' + "x" * 5000 + '"'])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_many_digits_is_what_pydantic_says(digits, rest, sign):
+    made = json.dumps(event("e1", "2026-01-02 03:04", "order_completed"), separators=(",", ":"))
+    assert_lawful([f'{made[:-1]},"properties":{{"n":{sign}{"7" * digits}{rest}}}}}'.encode()])
+
+
 def test_the_reference_rejects_and_accepts():
     good = event("e1", "2026-01-02 03:04")
     assert reference(json.dumps(good).encode())["occurred_at"] == datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
