@@ -172,7 +172,7 @@ def _batch(
 
 
 def _size(records: pa.Table) -> int:
-    return records["value"].nbytes + records["key"].nbytes
+    return int(records["value"].nbytes + records["key"].nbytes)
 
 
 def _named(records: pa.Table, topic: str, generation: int) -> pa.Table:
