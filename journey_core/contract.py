@@ -216,6 +216,7 @@ _FEW = 1000
 _LITTLE = 1024 * 1024
 #: So many values are told to be UTF-8 at once, or else one by one.
 _PIECE = 128
+_FEW_VALUES = 16
 #: So many rows a statement gives at once.
 _ANSWERS = 4096
 #: What of a good record no statement gives.
@@ -268,7 +269,7 @@ def screen_each(
     A batch's answer may come only when the next batch is there, or the end. What `batches` raises is raised when all
     that it gave before has its answer.
     """
-    return _bench(future_tolerance).screen_each(batches, threads)
+    return _bench(future_tolerance, threads).screen_each(batches)
 
 
 def settle(screened: Sequence[Screened], *, future_tolerance: timedelta = timedelta(hours=24)) -> Judged:
@@ -297,9 +298,9 @@ class _Given:
 class _Bench:
     """An open DuckDB with the statements prepared: to bind them anew takes as long as to judge ten thousand records."""
 
-    def __init__(self, future_tolerance: timedelta) -> None:
+    def __init__(self, future_tolerance: timedelta, threads: int = 1) -> None:
         self._lock = Lock()
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._connection = duckdb.connect(config={"threads": threads})
         atexit.register(self._connection.close)
         self._tolerance = str(future_tolerance // timedelta(microseconds=1))
         self._given: dict[str, _Given] = {}
@@ -313,8 +314,7 @@ class _Bench:
     def judge(self, records: pa.Table) -> Judged:
         return self.settle([self._alone(_with_texts(records))])
 
-    def screen_each(self, batches: Iterable[pa.Table], threads: int) -> Generator[Screened]:
-        self._connection.execute(f"set threads = {threads}")
+    def screen_each(self, batches: Iterable[pa.Table]) -> Generator[Screened]:
         errors: list[BaseException] = []
         coming = _until_error(map(_with_texts, batches), errors)
         # Of batches with fewer rows than one answer has, many would wait for it: they are few records, and large.
@@ -506,11 +506,14 @@ def _only(values: pa.BinaryArray, kept: pa.ChunkedArray) -> pa.StringArray:
 
 
 def _are_text(values: pa.ChunkedArray) -> list[bool]:
-    """Whether each is UTF-8; one by one only where not all are."""
+    """Whether each is UTF-8; by smaller pieces, and at last one by one, only where not all are."""
     try:
         values.cast(pa.string())
     except pa.ArrowInvalid:
-        return list(map(_is_text, values.to_pylist()))
+        if len(values) <= _FEW_VALUES:
+            return list(map(_is_text, values.to_pylist()))
+        pieces = (values.slice(start, _FEW_VALUES) for start in range(0, len(values), _FEW_VALUES))
+        return list(chain.from_iterable(map(_are_text, pieces)))
     return [True] * len(values)
 
 

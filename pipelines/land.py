@@ -94,7 +94,7 @@ def land(
     with connect(settings) as client:
         for topic in event_topics(client) if topics is None else topics:
             left = None if max_events is None else max_events - landed.records
-            if left == 0:
+            if left is not None and left <= 0:
                 break
             for part in _land_topic(topic, client, settings, left, accept_gap, progress):
                 landed += part
@@ -205,9 +205,12 @@ def _ahead(items: Generator[Item], most: int = 1) -> Generator[Item]:
     with closing(items), ThreadPoolExecutor(1) as pool:
         make = partial(next, items, None)
         coming = deque(pool.submit(make) for _ in range(most))
-        while (made := [coming.popleft().result()])[0] is not None:
-            coming.append(pool.submit(make))
-            yield made.pop()  # whoever takes it decides how long it is kept
+        try:
+            while (made := [coming.popleft().result()])[0] is not None:
+                coming.append(pool.submit(make))
+                yield made.pop()  # whoever takes it decides how long it is kept
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is not begun: nobody asks for it any more
 
 
 def _commit(
