@@ -177,6 +177,13 @@ MUTANTS = {
         STREAMS,
         "clocks",
     ),
+    "the lander keeps its own clock for events looked at twice": (
+        "pipelines/admit.py",
+        "contract.settle(screened, future_tolerance=settings.future_tolerance)",
+        "contract.settle(screened, future_tolerance=settings.future_tolerance * 1000)",
+        STREAMS,
+        "clocks",
+    ),
     "the columnar check trusts lengths of numbers": (
         "journey_core/columnar.py",
         "'{_NO_NUMBER}') and {_as_written(name)}",
