@@ -196,7 +196,7 @@ MUTANTS = {
         "({repeated}) is not true",
         "true",
         LAW,
-        "accept_pydantic or fifty",
+        "repeated_key",
     ),
 }
 

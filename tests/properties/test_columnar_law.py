@@ -326,6 +326,12 @@ def test_a_plain_event_needs_no_pydantic(channel, separators, monkeypatch):
     assert judge(records_of([value])).accepted.num_rows == 1
 
 
+@pytest.mark.parametrize("members", ['"x":1,"x":2', '"x":1,"y":2,"z":3,"w":4,"x":5'])
+def test_a_repeated_key_is_seen(members):
+    made = json.dumps(event("e1", "2026-01-02 03:04", "order_completed"), separators=(",", ":"))
+    assert_lawful([f'{made[:-1]},"properties":{{{members}}}}}'.encode()])
+
+
 @pytest.mark.usefixtures("each_pass")
 def test_a_large_event_needs_no_pydantic_either(monkeypatch):
     monkeypatch.setattr(contract, "_verdict", None)
