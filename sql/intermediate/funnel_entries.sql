@@ -44,6 +44,7 @@ breaks as (
         on chains.customer_id = history.customer_id
         and chains.first_at < history.occurred_at
         and history.initiator = 'customer'
+        and not history.is_repeated_order
         and not list_contains(chains.event_orders, history.event_order)
     group by chains.funnel, chains.customer_id, chains.entry_order, chains.event_orders
 ),

@@ -53,13 +53,15 @@ touchpoints as (
         -- what the event carries
         events.product_id,
         events.order_id,
-        events.revenue,
+        -- An order told again brings in nothing; what is below 0 goes out.
+        case when not history.is_repeated_order or events.revenue < 0 then events.revenue end as revenue,
         events.currency,
         events.error_code,
         events.support_topic,
         events.survey_kind,
         events.survey_score,
-        events.properties
+        events.properties,
+        history.is_repeated_order
     from events
     inner join history on events.event_key = history.event_key
     inner join journey_events on events.event_key = journey_events.event_key
