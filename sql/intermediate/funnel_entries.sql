@@ -104,6 +104,7 @@ best_chains as (
         chains.customer_id,
         chains.entry_order,
         chains.entered_at,
+        chains.held,
         chains.step_times,
         chains.event_orders,
         chains.newest_at
@@ -136,6 +137,7 @@ declared as (
         best_chains.customer_id,
         best_chains.entry_order,
         best_chains.entered_at,
+        best_chains.held,
         best_chains.newest_at,
         list_transform(
             slots.slots, lambda slot: nullif(best_chains.step_times[slot], 'infinity'::timestamptz)
@@ -214,6 +216,7 @@ ended as (
         declared.customer_id,
         declared.entry_order,
         declared.entered_at,
+        declared.held,
         declared.matching,
         declared.are_optional,
         declared.is_complete,
@@ -318,6 +321,7 @@ plain as (
         paths.customer_id,
         path_events.event_orders[1] as entry_order,
         paths.entered_at,
+        []::varchar[] as held,
         len(paths.step_times) = funnels.steps as is_complete,
         list_resize(paths.step_times, funnels.steps) as step_times,
         list_resize(path_events.event_orders, funnels.steps) as event_orders,
