@@ -52,8 +52,12 @@ followed as (
         end as seconds_from_previous_step,
         greatest(0, epoch(attempt_steps.taken_at - attempt_steps.entered_at)) as seconds_from_entry,
         greatest(0, epoch_us(attempt_steps.next_taken_at - attempt_steps.taken_at)) as microseconds_to_next_step,
-        epoch_us(observation.as_of - attempt_steps.taken_at) as microseconds_observed
+        epoch_us(observation.as_of - attempt_steps.taken_at) as microseconds_observed,
+        -- Maturity must not depend on the outcome. Converters close at once and leavers late: "not open" would count
+        -- last week's converters and miss last week's leavers.
+        coalesce(attempt_steps.entered_at + funnels.funnel_window < observation.as_of, false) as is_mature
     from attempt_steps
+    inner join funnels on attempt_steps.funnel = funnels.funnel
     cross join observation
 ),
 
@@ -82,6 +86,8 @@ counted as (
         count(*) filter (where outcome = 'open') as customers_open,
         count(*) filter (where outcome = 'converted') as customers_converted,
         count(*) filter (where is_excluded_here) as customers_excluded,
+        count(outcome) filter (where is_mature) as customers_reached_mature,
+        count(*) filter (where outcome = 'dropped' and is_mature) as customers_dropped_mature,
         quantile_cont(seconds_from_previous_step, [0.5, 0.75, 0.9]) filter (where outcome is not null)
             as from_previous_step,
         quantile_cont(seconds_from_entry, [0.5, 0.75, 0.9]) filter (where outcome is not null) as from_entry
@@ -156,7 +162,7 @@ rated as (
         -- Nobody can leave after the last step: no rate, rather than a zero that looks like success.
         case
             when steps.can_be_left
-                then counted.customers_dropped / nullif(counted.customers_reached - counted.customers_open, 0)
+                then counted.customers_dropped_mature / nullif(counted.customers_reached_mature, 0)
         end as drop_rate_mature,
         case
             when steps.can_be_left
@@ -167,7 +173,8 @@ rated as (
         coalesce(counted.customers_advanced, 0) as customers_advanced,
         coalesce(counted.customers_converted, 0) as customers_converted,
         coalesce(counted.customers_excluded, 0) as customers_excluded,
-        coalesce(counted.customers_reached - counted.customers_open, 0) as customers_reached_mature,
+        coalesce(counted.customers_reached_mature, 0) as customers_reached_mature,
+        coalesce(counted.customers_dropped_mature, 0) as customers_dropped_mature,
         counted.customers_reached
         / nullif(first_value(counted.customers_reached) over steps_so_far, 0) as share_of_entered,
         steps.counts,
