@@ -17,9 +17,7 @@ RATES = """
     select segment_by, segment, step_order, {reached} as reached, {dropped} as dropped, round({rate}, 12) as rate
     from marts.funnel_drops where {reached} > 0 order by all
 """
-MATURE = RATES.format(
-    reached="customers_reached_mature", dropped="customers_dropped_mature", rate="drop_rate_mature"
-)
+MATURE = RATES.format(reached="customers_reached_mature", dropped="customers_dropped_mature", rate="drop_rate_mature")
 NAIVE = RATES.format(reached="customers_reached", dropped="customers_dropped", rate="drop_rate_naive")
 
 
@@ -48,9 +46,7 @@ def test_the_mature_rate_is_what_the_same_entrants_end_at(build_world, world, qu
     funnel = one_funnel(["a", ("b", within), "c"], **options)
     entrants = funnel.funnels[0].model_copy(update={"entered": Entered.model_validate({"until": as_of - WINDOW})})
     then = build_world(world, funnel, as_of=as_of)
-    once_over = build_world(
-        world, funnel.model_copy(update={"funnels": [entrants]}), as_of=START + timedelta(days=365)
-    )
+    once_over = build_world(world, funnel.model_copy(update={"funnels": [entrants]}), as_of=START + timedelta(days=365))
     assert then.rows(MATURE) == once_over.rows(NAIVE)
 
 
