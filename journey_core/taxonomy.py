@@ -608,7 +608,7 @@ class Taxonomy(Document):
                 "time_zone": pa.array([funnel.timezone for funnel, _ in periods], pa.string()),
                 # How much later than on Monday its week would have to start to be one of a Monday.
                 "week_shift": pa.array(
-                    [_DAY if (funnel.week_start, period) == ("sunday", "week") else _AT_ONCE for funnel, period in periods],
+                    [_DAY if (f.week_start, period) == ("sunday", "week") else _AT_ONCE for f, period in periods],
                     interval,
                 ),
             },

@@ -7,7 +7,7 @@ exposures as (select * from intermediate.step_exposures),
 
 signal_events as (select * from intermediate.signal_events),
 
-signal_matches as (select event_key from taxonomy.signal_matches),
+signal_matches as (select distinct event_key from taxonomy.signal_matches),
 
 history as (select * from intermediate.touchpoint_history),
 
@@ -40,8 +40,7 @@ touches as (
         and exposures.exposed_from <= history.occurred_at
         and exposures.exposed_until >= history.occurred_at
     left join own_steps on exposures.funnel = own_steps.funnel and history.event_key = own_steps.event_key
-    left join (select distinct event_key from signal_matches) as signal_matches
-        on history.event_key = signal_matches.event_key
+    left join signal_matches on history.event_key = signal_matches.event_key
     where own_steps.event_key is null
     group by all
 ),
@@ -89,6 +88,12 @@ wholes as (
         and declared.signal = detailed.signal
 ),
 
+all_declared as (
+    select * from declared
+    union all
+    select * from wholes
+),
+
 shown as (
     select
         declared.funnel,
@@ -99,7 +104,7 @@ shown as (
         declared.signal,
         declared.detail,
         count(distinct declared.event_key) filter (where own_steps.event_key is null) as own_touches
-    from (from declared union all from wholes) as declared
+    from all_declared as declared
     left join own_steps on declared.funnel = own_steps.funnel and declared.event_key = own_steps.event_key
     group by all
 ),

@@ -3,7 +3,10 @@
 
 with recursive
 
-cells as (select * from intermediate.funnel_cells where period <> 'all'),
+cells as (
+    select * from intermediate.funnel_cells
+    where period <> 'all'
+),
 
 funnels as (select * from taxonomy.funnels),
 

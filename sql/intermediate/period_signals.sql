@@ -3,11 +3,17 @@
 
 with
 
-period_counts as (select * from intermediate.period_counts where baseline_reached is not null),
+period_counts as (
+    select * from intermediate.period_counts
+    where baseline_reached is not null
+),
 
 signal_counts as (select * from intermediate.signal_counts),
 
-funnel_periods as (select * from taxonomy.funnel_periods where is_watched),
+funnel_periods as (
+    select * from taxonomy.funnel_periods
+    where is_watched
+),
 
 cells as (
     select

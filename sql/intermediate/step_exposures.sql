@@ -7,7 +7,10 @@ attempt_steps as (select * from intermediate.attempt_steps),
 
 paces as (select * from intermediate.step_paces),
 
-attempt_periods as (select * from intermediate.attempt_periods where period <> 'all'),
+attempt_periods as (
+    select * from intermediate.attempt_periods
+    where period <> 'all'
+),
 
 funnels as (select * from taxonomy.funnels),
 

@@ -5,7 +5,10 @@ with
 
 funnel_periods as (select * from marts.funnel_periods),
 
-watched as (select * from taxonomy.funnel_periods where is_watched),
+watched as (
+    select * from taxonomy.funnel_periods
+    where is_watched
+),
 
 period_counts as (select * from intermediate.period_counts),
 

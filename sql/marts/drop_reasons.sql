@@ -9,7 +9,10 @@ attempt_steps as (select * from intermediate.attempt_steps),
 
 attempt_segments as (select * from intermediate.funnel_attempt_segments),
 
-exposures as (select * from intermediate.step_exposures where is_dropped),
+exposures as (
+    select * from intermediate.step_exposures
+    where is_dropped
+),
 
 paces as (select * from intermediate.step_paces),
 

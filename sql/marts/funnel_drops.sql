@@ -3,7 +3,10 @@
 
 with
 
-cells as (select * from intermediate.funnel_cells where period = 'all'),
+cells as (
+    select * from intermediate.funnel_cells
+    where period = 'all'
+),
 
 attempt_segments as (select * from intermediate.funnel_attempt_segments),
 

@@ -7,7 +7,10 @@ period_counts as (select * from intermediate.period_counts),
 
 fisher_tests as (select * from intermediate.fisher_tests),
 
-signal_shares as (select * from intermediate.period_signals where place = 1),
+signal_shares as (
+    select * from intermediate.period_signals
+    where place = 1
+),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
 
