@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+from iso4217 import Currency
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from journey_core.documents import Document, Duration, Mistake, parse_duration, read_document
@@ -49,6 +50,7 @@ TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "days_since_order": "double",
     "days_since_goal": "double",
     "days_since_delivery": "double",
+    "is_repeated_order": "boolean",
 }
 _TOUCHPOINTS = (
     "select history.event_key, history.event_id, history.customer_id, history.event_order, history.sequence, "
@@ -58,6 +60,7 @@ _TOUCHPOINTS = (
 )
 
 _ONLY_IN_EVENTS = EVENT_COLUMNS.keys() - {"event_type", "channel", "initiator", "occurred_at"}
+_OF_HISTORY = TOUCHPOINT_COLUMNS.keys() - EVENT_COLUMNS.keys()
 
 
 def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
@@ -211,6 +214,12 @@ class Identity(Document):
     namespaces: dict[Name, Literal["strong", "contact", "device"]] = {}
 
 
+class Money(Document):
+    """How amounts are written as text. `decimal`: the mark before the decimals, where a text alone does not tell."""
+
+    decimal: Literal[".", ","] | None = None
+
+
 class Step(Document):
     """One step of a funnel. `within` and `not_before`: how long after the previous matched step, inclusive."""
 
@@ -360,6 +369,7 @@ class Taxonomy(Document):
     journeys: Journeys
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
+    money: Money = Money()
     experience: Experience = Experience()
     signals: Annotated[list[Signal], Field(default_factory=usual_signals)]
     candidates: list[Candidate] = []
@@ -381,14 +391,21 @@ class Taxonomy(Document):
         not fit is then no match, never the end of a build.
         """
         rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
-        steps = [f"case when try({when}) then {number} end" for when, number in self._predicates().items()]
+        ranks = [
+            f"when try({rule.when}) then {self._stage_order(rule.stage)}"
+            for rule in self.rules
+            if not _names(rule.when) & _OF_HISTORY
+        ] or ["when false then 0"]
+        steps = [
+            f"case when {_of_first_telling(when)} then {number} end" for when, number in self._predicates().items()
+        ]
         held = [
             f"struct_pack(funnel := '{funnel.funnel}', held := {_held(funnel)})"
             for funnel in self.funnels
             if funnel.hold_constant
         ]
         exclusions = [
-            f"case when try({exclusion.when}) then"
+            f"case when {_of_first_telling(exclusion.when)} then"
             f" struct_pack(funnel := '{funnel.funnel}', exclusion_order := {order}) end"
             for funnel in self.funnels
             for order, exclusion in enumerate(funnel.exclusions, start=1)
@@ -403,7 +420,11 @@ class Taxonomy(Document):
             for name, value in self._candidate_values().items()
         ]
         return {
-            "goal_events": f"select event_key from staging.events where try({self.journeys.goal})",
+            # What breaks a tie of law L3: what an event is by itself, whatever came before it.
+            "event_ranks": (
+                f"select event_key, coalesce(try({self.journeys.goal}), false) as is_goal,"
+                f" case {' '.join(ranks)} else 0 end as stage_rank from staging.events"
+            ),
             "touchpoint_labels": (
                 f"select event_key, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage,"
                 f" coalesce(try({self.experience.guidance}), false) as is_guidance,"
@@ -451,6 +472,10 @@ class Taxonomy(Document):
                 "where event_id in (select unnest(event_ids) from marts.funnel_attempts)",
             ),
         }
+
+    def _stage_order(self, name: str) -> int:
+        """A stage's place in the order of stages, from 1."""
+        return [stage.stage for stage in self.stages].index(name) + 1
 
     def _predicates(self) -> dict[str, int]:
         """Each condition of a step, once however many steps share it → its number, from 1; one-pass funnels first."""
@@ -513,6 +538,12 @@ class Taxonomy(Document):
             },
             "identity": {
                 "shared_devices": pa.array([self.identity.shared_devices], pa.string()),
+            },
+            "money": {
+                "decimal_mark": pa.array([self.money.decimal], pa.string()),
+            },
+            "currencies": {
+                "currency": pa.array(sorted(currency.code for currency in Currency), pa.string()),
             },
             "session_timeouts": {
                 "channel": pa.array(list(timeouts), pa.string()),
@@ -766,6 +797,17 @@ def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
             yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
 
 
+def _names(expression: str) -> set[str]:
+    """The words of an expression, the columns that it names among them."""
+    return set(re.findall(r"\w+", expression))
+
+
+def _of_first_telling(when: str) -> str:
+    """SQL: whether a touchpoint meets `when`. An order told again takes no step, unless `when` asks for such."""
+    first = "" if "is_repeated_order" in _names(when) else " and not is_repeated_order"
+    return f"try({when}){first}"
+
+
 def _held(funnel: Funnel) -> str:
     """SQL: what must not change along a chain, as one list; null where a part of it is null, which equals nothing."""
     values = [f"try(cast({value} as varchar))" for value in funnel.hold_constant]
@@ -802,7 +844,7 @@ def _unnested(
     count = " + ".join(f"({item} is not null)::integer" for item in items)
     every = f"list_filter([{', '.join(items)}]::{kind}[], lambda match: match is not null)"
     # What the narrow table knows by itself need not be joined to the wide one.
-    words = set(re.findall(r"\w+", f"{place} {every}"))
+    words = _names(f"{place} {every}")
     source = _TOUCHPOINTS if words & _ONLY_IN_EVENTS else "select * from intermediate.touchpoint_history"
     return (
         f"with looked_at as (select *, {first} as first_match, {count} as matches"
