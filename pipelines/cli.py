@@ -352,7 +352,7 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())  # RFC 3339 allows `t` and `z`, Python does not
         instant = instant.astimezone(UTC) if instant.tzinfo else instant
     except (ValueError, OverflowError) as error:
         raise InputError(f"--as-of {text}: write an RFC 3339 time with an offset, as 2026-03-31T00:00:00Z") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from journey_core.contract import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from journey_core.documents import parse_duration
 from journey_core.errors import BrokerError
 from journey_core.pseudonyms import Pseudonyms
@@ -89,7 +90,13 @@ class Settings(BaseSettings):
         None, ge=0, description="Offsets that a partition may be behind before `journey status` exits 1. Unset: any."
     )
     future_tolerance: Duration = Field(
-        timedelta(hours=24), description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+        FUTURE_TOLERANCE, description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+    )
+    clock_tolerance: Duration = Field(
+        CLOCK_TOLERANCE,
+        ge=timedelta(0),
+        description="Up to this difference of `received_at` and `sent_at` is transit; beyond, the device's clock is "
+        "wrong and `occurred_at` is corrected. Decided at landing: what is landed stays as it is.",
     )
 
     pseudonymise: str | None = Field(
