@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -31,17 +32,25 @@ from journey_core.taxonomy import Taxonomy
 
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
+#: The `origin` of what was built from the lake.
+LAKE = "lake"
+#: Where somebody is looked for in a copy of the warehouse.
+ASKING = ".asking-"
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a build reads events: Parquet files of the lake, or Arrow tables. `identity` changes iff the rows do."""
+    """Where a build reads events: Parquet files of the lake, or Arrow tables. `identity` changes iff the rows do.
+
+    `origin` is `lake`, or the absolute path of a file of events.
+    """
 
     identity: str
     events: list[str] | pa.Table
     rejected_events: list[str] | pa.Table
     landing_gaps: list[str] | pa.Table = field(default_factory=list)
+    origin: str = LAKE
 
     def rows(self) -> dict[str, str | pa.Table]:
         """Table → what to select from: the rows of its files, or an Arrow table."""
@@ -77,7 +86,14 @@ class Build:
     source: str
     offsets: dict[str, int]
     rows: dict[str, int]
+    asked: dict[str, str | None] = field(default_factory=dict)  # origin, taxonomy, as_of: what it was built from
     is_new: bool = True
+
+    @property
+    def origin(self) -> str:
+        """`lake`, or the file that it was built from."""
+        # Builds of before had no such note; only a lake's identity names tables and their versions.
+        return self.asked.get("origin") or (LAKE if "@" in self.source else "a file of events")
 
     def __str__(self) -> str:
         what = "built" if self.is_new else "unchanged:"
@@ -126,9 +142,12 @@ class Warehouse:
         *,
         as_of: datetime | None = None,
         full: bool = False,
+        named: str | None = None,
         progress: Callable[[str, int, int | None], None] = lambda *_: None,
     ) -> Build:
         """Build what changed since the last build, in one transaction; with `full` everything.
+
+        `named` is how the taxonomy was asked for: the build remembers it, for whoever has to build the same again.
 
         Both give the same rows. The same input again changes nothing, unless `full`. What depends on a changed taxonomy
         or on changed SQL is built in full, the rest for the customers that new, changed or removed events touch.
@@ -177,6 +196,11 @@ class Warehouse:
                         for m in models
                         if m.name.startswith("marts.")
                     },
+                    asked={
+                        "origin": source.origin,
+                        "taxonomy": named,
+                        "as_of": None if as_of is None else as_of.isoformat(),
+                    },
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -186,6 +210,25 @@ class Warehouse:
             # Not inside the transaction: DuckDB refuses to commit rows of a table that the same transaction drops.
             connection.execute("drop schema lake cascade")
         return build
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[Warehouse]:
+        """A copy of this warehouse in a new folder under `folder`, which goes when the caller is done with it."""
+        with TemporaryDirectory(dir=folder, prefix=ASKING) as aside:
+            copy = Warehouse(Path(aside) / self.path.name)
+            copy._config = self._config | {"temp_directory": f"{copy.path}.tmp"}
+            if self.path.exists():
+                with self.connect():  # nobody writes meanwhile
+                    shutil.copyfile(self.path, copy.path)
+                    if (log := self.path.with_name(f"{self.path.name}.wal")).exists():
+                        shutil.copyfile(log, copy.path.with_name(log.name))
+            yield copy
+
+    def remove(self) -> None:
+        """Delete the file and what a build left beside it."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)
 
     def last_build(self) -> Build:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""

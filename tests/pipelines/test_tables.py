@@ -77,3 +77,5 @@ def test_a_customer_of_the_last_month_of_the_calendar_is_shown_by_every_command(
         done = subprocess.run([*journey, *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (command, done.stderr)
         assert "10000-" in done.stdout or "open_until" not in done.stdout
+    again = subprocess.run([*journey, "publish"], capture_output=True, text=True, check=False)
+    assert again.stdout.startswith("unchanged: "), "who asks changes nothing"
