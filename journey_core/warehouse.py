@@ -22,11 +22,13 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.identity import identity_warnings
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
 from journey_core.parts import Parts
+from journey_core.phones import register
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
@@ -87,6 +89,7 @@ class Build:
     offsets: dict[str, int]
     rows: dict[str, int]
     asked: dict[str, str | None] = field(default_factory=dict)  # origin, taxonomy, as_of: what it was built from
+    warnings: list[str] = field(default_factory=list)  # what the tables leave out, and somebody should look at
     is_new: bool = True
 
     @property
@@ -99,7 +102,7 @@ class Build:
         what = "built" if self.is_new else "unchanged:"
         as_of = f"{self.as_of:%Y-%m-%d %H:%M:%S} UTC" if self.as_of else "no event yet"
         counts = ", ".join(f"{self.rows[f'marts.{name}']:,} {name}" for name in ("touchpoints", "sessions", "journeys"))
-        return f"{what} {self.build_id} as of {as_of}: {counts}"
+        return "\n".join([f"{what} {self.build_id} as of {as_of}: {counts}", *(f"warning: {w}" for w in self.warnings)])
 
 
 class Warehouse:
@@ -120,6 +123,7 @@ class Warehouse:
         try:
             with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
                 connection.execute("set timezone = 'UTC'")
+                register(connection)
                 yield connection
         except duckdb.Error as error:
             raise self._told(error) from error
@@ -201,6 +205,7 @@ class Warehouse:
                         "taxonomy": named,
                         "as_of": None if as_of is None else as_of.isoformat(),
                     },
+                    warnings=[*identity_warnings(connection)],
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -254,6 +259,7 @@ class Warehouse:
                 wanted |= model.upstreams
         with duckdb.connect(config=self._config) as connection:
             connection.execute("set timezone = 'UTC'")
+            register(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
                 connection.execute(f"create schema if not exists {schema}")
@@ -281,7 +287,12 @@ class Warehouse:
             if namespace is not None:
                 sql = "select customer_id, refusal from intermediate.customers where namespace = ? and identifier = ?"
                 customer, refusal = next(iter(connection.execute(sql, asked).fetchall()), (None, None))
-                if refusal in ("shared_device", "limit_exceeded"):
+                if not self._declares(connection, namespace):
+                    raise InputError(
+                        f"`{namespace}` names nobody: no namespace of this name is declared. Declare it in the "
+                        "taxonomy (`identity: {namespaces: ...}`) and run: journey build; or name them by another one"
+                    )
+                if refusal in ("shared_device", "limit_exceeded", "suspected_placeholder"):
                     raise InputError(f"{named} is several customers': name one of them, as in marts.identity_refusals")
             sql = """
                 create or replace temp table theirs as
@@ -324,6 +335,12 @@ class Warehouse:
                 frozenset(identifiers),
                 frozenset(name for (name,) in connection.execute(events, [customer]).fetchall()),
             )
+
+    @staticmethod
+    def _declares(connection: duckdb.DuckDBPyConnection, namespace: str) -> bool:
+        sql = "select count(*) from taxonomy.namespaces where namespace = ?"
+        ((count,),) = connection.execute(sql, [namespace]).fetchall()
+        return bool(count)
 
     def held(self, person: Person) -> Iterator[str]:
         """A person's rows of every table that has such, as JSON: `{"table": ..., "row": ...}` a line."""

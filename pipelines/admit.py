@@ -35,4 +35,5 @@ def settle(screened: Sequence[Screened], settings: Settings) -> Judged:
         screened, future_tolerance=settings.future_tolerance, clock_tolerance=settings.clock_tolerance
     )
     hidden = judged if settings.pseudonyms is None else settings.pseudonyms.hide(judged)
-    return Erasures.read(settings.erasures).withhold(hidden)
+    erasures = Erasures.read(settings.erasures)
+    return erasures.withhold(hidden, settings.identity) if erasures.identifiers else hidden

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from journey_core.errors import InputError
 from journey_core.lake import Lake
-from journey_core.privacy import Erasures, Person
+from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
 from pipelines.build import build, inputs_of
@@ -71,9 +71,11 @@ def _person(warehouse: Warehouse, settings: Settings, who: str) -> Person:
 
 
 def _named(settings: Settings, who: str) -> tuple[str, str]:
+    """Namespace and identifier as the tables have them, however `who` writes them."""
     namespace, is_named, identifier = who.partition("=")
     asked = (namespace, identifier) if is_named else ("customer_id", who)
-    return asked if settings.pseudonyms is None else (asked[0], settings.pseudonyms.of(*asked))
+    known = normalised(*asked, settings.identity)
+    return asked[0], known if settings.pseudonyms is None else settings.pseudonyms.of(*asked)
 
 
 def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erased:
@@ -98,7 +100,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
     lake = Lake(settings.lake)
-    found = lake.find(person)
+    found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))
     progress("erasing from releases", 1, 4)

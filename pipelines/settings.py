@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from journey_core.contract import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from journey_core.documents import parse_duration
 from journey_core.errors import BrokerError
+from journey_core.identity import Identity
 from journey_core.pseudonyms import Pseudonyms
+from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Warehouse
 
 
@@ -133,7 +135,12 @@ class Settings(BaseSettings):
         if self.pseudonymise is None or self.pseudonym_key is None:
             return None
         names = frozenset(name.strip() for name in self.pseudonymise.split(",") if name.strip())
-        return Pseudonyms(names, self.pseudonym_key.get_secret_value())
+        return Pseudonyms(names, self.pseudonym_key.get_secret_value(), self.identity)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """How identifiers are normalised, as the taxonomy says. Raises TaxonomyError where it cannot be read."""
+        return load_taxonomy(self.taxonomy).identity
 
     @property
     def lake(self) -> Path:
