@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from journey_core.errors import TaxonomyError
 from journey_core.phones import phone_number
 from journey_core.taxonomy import TAXONOMIES, load_taxonomy
-from tests.conftest import event
+from tests.conftest import build_tables, event
+from tests.properties.test_incremental import differences
 from tests.sql.test_identity import ANN, BOB, COOKIE, OWNERS
 
 
@@ -241,3 +244,31 @@ def test_a_mistake_in_identity_is_said(tmp_path, identity, says):
     )
     with pytest.raises(TaxonomyError, match=says):
         load_taxonomy(str(path))
+
+
+def test_an_increment_finds_who_has_become_a_placeholder_and_who_is_none_any_more(tmp_path):
+    """L6: one event crosses the number, one removal goes back below it; both change what was built long before."""
+    taxonomy = with_identity(suspected_placeholder={"devices": 2})
+    user = {"customer_id": "user"}
+    made = [
+        event("1", "2026-01-01 10:00", who=user | {"anonymous_id": "a"}),
+        event("2", "2026-01-01 11:00", who=user | {"anonymous_id": "b"}),
+        event("3", "2026-01-01 12:00", who=ANN | {"anonymous_id": "a"}),
+        event("4", "2026-01-01 13:00", who={"anonymous_id": "a"}),
+        event("5", "2026-01-01 14:00", who={"anonymous_id": "b"}),
+        event("6", "2026-01-01 15:00", who=user | {"anonymous_id": "c"}),
+        event("7", "2026-01-01 16:00", "identity_removed", who={"anonymous_id": "c"}),
+    ]
+    owners = []
+    for count in range(1, len(made) + 1):
+        lines = [json.dumps(one).encode() for one in made[:count]]
+        updated = build_tables(lines, tmp_path / "updated.duckdb", taxonomy)
+        build_tables(lines, tmp_path / "fresh.duckdb", taxonomy)
+        assert differences(tmp_path / "updated.duckdb", tmp_path / "fresh.duckdb") == {}, count
+        (tmp_path / "fresh.duckdb").unlink()
+        owners.append(dict(updated.values(OWNERS)))
+    assert owners[4]["5"] == "user"
+    assert owners[5]["5"].startswith("anonymous:")
+    assert owners[5]["4"] == "ann", "the cookie is hers alone, since the other is nobody"
+    assert owners[6]["5"] == "user"
+    assert owners[6]["4"] == "ann", "shared again: hers by her login"
