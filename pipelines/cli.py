@@ -208,6 +208,8 @@ def build(
         built = build_tables(
             Settings(), events=events, taxonomy=taxonomy, as_of=_instant(as_of), full=full, progress=progress
         )
+    for warning in built.warnings:
+        talk.print(f"warning: {warning}")
     _say(built, as_json)
 
 
