@@ -16,7 +16,7 @@ from journey_core.events import IDENTIFIER_CLASSES
 #: What stands where an identifier should, in the logs of analytics tools (Amplitude, Mixpanel, PostHog and Segment
 #: refuse most of these): one of them would merge a thousand people. Lower case; punctuation around it does not count.
 PLACEHOLDERS = (
-    "", "-1", "\\n", "anon", "anonymous", "distinct_id", "distinctid", "email", "false", "guest", "id", "invalid",
+    "", "-1", "\\n", "anon", "anonymous", "distinct_id", "distinctid", "false", "guest", "id", "invalid",
     "logged_out", "missing", "n/a", "na", "nan", "nil", "no_value", "none", "not available", "not provided", "not set",
     "not_authenticated", "not_available", "not_logged_in", "not_provided", "not_set", "null", "object object",
     "test", "true", "unauthenticated", "undefined", "unidentified", "unknown", "user_id", "userid", "void",
@@ -62,7 +62,8 @@ class Identity(Document):
         """The tables of schema `taxonomy` that identity reads: name → columns."""
         classes = _FIXED | {name: kind for name, kind in self.namespaces.items() if name not in _FIXED}
         namespaces = dict(sorted(classes.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
-        placeholders = sorted({*PLACEHOLDERS, *(text.strip().lower() for text in self.placeholders)})
+        # The name of a namespace is a template's variable that nobody has filled in.
+        placeholders = sorted({*PLACEHOLDERS, *(text.strip().lower() for text in (*self.placeholders, *classes))})
         return {
             "identity": {
                 "shared_devices": pa.array([self.shared_devices], pa.string()),

@@ -17,6 +17,8 @@ from duckdb.sqltypes import VARCHAR
 
 # Dashes, spaces, brackets, dots and slashes between digits, in any script; and what prints nothing (soft hyphens, ...).
 _BETWEEN = re.compile(r"[\s().\[\]/~\-\u00ad\u2010-\u2015\u2212\u30fc\uff0d\uff08\uff09\uff3b\uff3d\uff0e\uff0f]")
+_LETTER = re.compile(r"[^\W\d_]")
+_NO_WORD = re.compile(r"(?i)^tel:|;.*|(?:ext|x)\W*\d+$")  # what RFC 3966 writes around a number, and an extension
 _INTERNATIONAL = re.compile(r"^00(?=[1-9])")
 
 
@@ -29,14 +31,17 @@ def phone_number(written: str, region: str | None = None) -> str:
     >>> phone_number("tel:+34-600\u2011000\u2011001"), phone_number("600 000 001", "ES"), phone_number("600 000 001")
     ('+34600000001', '+34600000001', '600000001')
     """
-    text = unicodedata.normalize("NFC", "".join(map(_ascii_digit, written))).strip()
-    bare = _without_marks(text)
-    for candidate in dict.fromkeys((text, _INTERNATIONAL.sub("+", bare))):
-        number = _parsed(candidate, region)
-        if number is not None:
-            said = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-            return f"{said};ext={number.extension}" if number.extension else said
-    return _INTERNATIONAL.sub("+", bare)
+    text = written.strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", "".join(map(_ascii_digit, text))).strip()
+    number = _parsed(text, region)
+    if number is None:
+        bare = _INTERNATIONAL.sub("+", _without_marks(text))
+        number = None if bare == text else _parsed(bare, region)
+        if number is None:
+            return bare
+    said = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return f"{said};ext={number.extension}" if number.extension else said
 
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
@@ -58,7 +63,7 @@ def _numbers(written: pa.ChunkedArray, regions: pa.ChunkedArray) -> pa.Array:
 
 def _parsed(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
     # A word with digits is no number: the library would look for one in it (and find one in a pseudonym).
-    if any(character.isalpha() for character in re.sub(r"(?i)^tel:|;.*|(ext|x)\W*\d+$", "", text)):
+    if _LETTER.search(text) and _LETTER.search(_NO_WORD.sub("", text)):
         return None
     try:
         number = phonenumbers.parse(text, region)

@@ -3,7 +3,7 @@
 
 with
 
-events as (select * from staging.events),
+events as not materialized (select * from staging.events),
 
 namespaces as (select * from taxonomy.namespaces),
 
@@ -64,26 +64,40 @@ trimmed as (
     from named
 ),
 
+folded as (
+    select
+        *,
+        lower(identifier) as folded,
+        -- Few begin or end with anything else; to trim each would take longer than all the rest.
+        left(lower(identifier), 1) between '0' and '9' or left(lower(identifier), 1) between 'a' and 'z' as begins_plain,
+        right(identifier, 1) between '0' and '9' or right(lower(identifier), 1) between 'a' and 'z' as ends_plain
+    from trimmed
+),
+
 normalised as (
     select
-        trimmed.event_key,
-        trimmed.event_id,
-        trimmed.occurred_at,
-        trimmed.sequence,
-        trimmed.role,
-        trimmed.namespace,
-        lower(trimmed.identifier) as folded,
+        folded.event_key,
+        folded.event_id,
+        folded.occurred_at,
+        folded.sequence,
+        folded.role,
+        folded.namespace,
         case
-            when trimmed.namespace = 'email' then lower(trimmed.identifier)
-            else coalesce(phones.number, trimmed.identifier)
+            when folded.begins_plain and folded.ends_plain then folded.folded
+            else trim(folded.folded, ' !"#$%&''()*+,-./:;<=>?@[\]^_`{|}~¡¿«»‐‑–—‘’“”…')
+        end as bare,
+        case when not (folded.begins_plain and folded.ends_plain) then folded.folded end as odd,
+        case
+            when folded.namespace = 'email' then lower(folded.identifier)
+            else coalesce(phones.number, folded.identifier)
         end as identifier
-    from trimmed
-    left join phones on trimmed.phone = phones.written
+    from folded
+    left join phones on folded.phone = phones.written
 ),
 
 naming as (
     select
-        normalised.* exclude (event_id, occurred_at, sequence, folded),
+        normalised.* exclude (event_id, occurred_at, sequence, bare, odd),
         -- 128 bits of its name: narrow to join on, and the same in every build. The length tells `b:c` of `a` from `c`
         -- of `a:b`.
         md5_number(length(normalised.namespace) || ':' || normalised.namespace || ':' || normalised.identifier)
@@ -102,12 +116,8 @@ naming as (
     inner join namespaces on normalised.namespace = namespaces.namespace
     -- Placeholders that a thousand people share: one of them would merge the thousand.
     where
-        normalised.folded not in (select placeholder from placeholders)
-        and trim(normalised.folded, ' !"#$%&''()*+,-./:;<=>?@[\]^_`{|}~¡¿«»‐‑–—‘’“”…') not in (
-            select placeholder from placeholders
-        )
-        -- A template's variable that nobody has filled in.
-        and normalised.folded <> lower(normalised.namespace)
+        normalised.bare not in (select placeholder from placeholders)
+        and coalesce(normalised.odd not in (select placeholder from placeholders), true)
         and not regexp_full_match(normalised.identifier, '[+0\-]*')
 )
 
