@@ -30,6 +30,7 @@ from pydantic_core import from_json
 from journey_core import columnar
 from journey_core.errors import JourneyError
 from journey_core.events import CHANNELS, EVENT, topic_of
+from journey_core.numerals import exact_properties
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 
@@ -82,7 +83,7 @@ REJECTED_EVENTS = pa.schema(
 LARGEST_EVENT = 1024 * 1024  # bytes
 
 # What pydantic's look at a record gives: its JSON text (null where it is none), unknown top-level fields, the reason.
-_VERDICT = ("text", "extra", "judged_reason", "judged_field", "detail")
+_VERDICT = ("text", "exact_properties", "extra", "judged_reason", "judged_field", "detail")
 
 # pydantic's error types → the reasons that `rejected_events` promises.
 _REASONS = {
@@ -105,7 +106,7 @@ end
 # What pydantic has seen. `try_cast`, `known_instant`: a value that it refused must not end the batch of its neighbours.
 _JUDGED = """
     select
-        * exclude (text, leaves),
+        * exclude (text, leaves, exact_properties),
         leaves[1] ->> '$' as event_id,
         leaves[2] ->> '$' as event_type,
         leaves[3] ->> '$' as channel,
@@ -116,7 +117,7 @@ _JUDGED = """
         coalesce(leaves[8] ->> '$', 'customer') as initiator,
         try_cast(leaves[9] as map(varchar, varchar)) as identifiers,
         nullif(leaves[10]::varchar, 'null') as context,
-        nullif(leaves[11]::varchar, 'null') as properties,
+        coalesce(exact_properties, nullif(leaves[11]::varchar, 'null')) as properties,
         true as is_judged
     from (
         select
@@ -566,7 +567,7 @@ def _verdict(value: bytes | None) -> dict[str, str | None]:
         # Two values under one name: which one was meant is a guess, and parsers differ.
         return {"judged_reason": "duplicate_key", "judged_field": key, "text": value.decode()}
     extra = json.dumps(event.model_extra, ensure_ascii=False, sort_keys=True) if event.model_extra else None
-    return {"text": value.decode(), "extra": extra}
+    return {"text": value.decode(), "exact_properties": exact_properties(value), "extra": extra}
 
 
 def _repeated_key(value: bytes) -> str | None:

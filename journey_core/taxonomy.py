@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+from iso4217 import Currency
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from journey_core.documents import Document, Duration, Mistake, parse_duration, read_document
@@ -24,7 +25,9 @@ from journey_core.events import CHANNELS, IDENTIFIER_CLASSES
 from journey_core.expressions import parse_expression
 from journey_core.paths import SCHEMAS
 
-_AT_ONCE, _MICROSECOND = timedelta(0), timedelta(microseconds=1)
+_AT_ONCE, _MICROSECOND, _DAY = timedelta(0), timedelta(microseconds=1), timedelta(days=1)
+#: Periods of entry → their length in months, days and nanoseconds: a local day has 23 to 25 hours.
+_LENGTHS = {"day": (0, 1, 0), "week": (0, 7, 0), "month": (1, 0, 0)}
 # `intermediate.funnel_paths` packs an instant and a predicate's number into 64 bits: five are left for the number.
 _MOST_PREDICATES = 31
 
@@ -47,6 +50,7 @@ TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "days_since_order": "double",
     "days_since_goal": "double",
     "days_since_delivery": "double",
+    "is_repeated_order": "boolean",
 }
 _TOUCHPOINTS = (
     "select history.event_key, history.event_id, history.customer_id, history.event_order, history.sequence, "
@@ -56,6 +60,7 @@ _TOUCHPOINTS = (
 )
 
 _ONLY_IN_EVENTS = EVENT_COLUMNS.keys() - {"event_type", "channel", "initiator", "occurred_at"}
+_OF_HISTORY = TOUCHPOINT_COLUMNS.keys() - EVENT_COLUMNS.keys()
 
 
 def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
@@ -145,14 +150,20 @@ class Signal(Document):
     when: Predicate
 
 
+#: What the name of a failure says, as a word of `payment_failed`, `checkout_error`, `out_of_stock_shown`.
+FAILURE_WORDS = (
+    "(^|[^a-z])(fail(ed|ure)?|errors?|declined|rejected|denied|timeout|timed_out|invalid|crash(ed)?|exception"
+    "|unavailable|out_of_stock|sold_out|payment_refused)([^a-z]|$)"
+)
+
+
 def usual_signals() -> list[Signal]:
     """What is looked for where a taxonomy names no signals of its own."""
     return [
         Signal(
             signal="failure",
             reason="failure",
-            when="error_code is not null or event_type in"
-            " ('payment_failed', 'validation_failed', 'error_shown', 'request_failed', 'out_of_stock_shown')",
+            when=f"error_code is not null or regexp_matches(event_type, '{FAILURE_WORDS}')",
         ),
         Signal(
             signal="reason_given",
@@ -176,11 +187,11 @@ def usual_signals() -> list[Signal]:
 
 # What drop_reasons may name beside the signals of a taxonomy.
 _OTHER_SIGNS = (
-    "slow_step", "no_evidence", "too_early", "shared_device", "anonymous_device", "channel_switch", "other_funnel",
+    "no_evidence", "too_early", "channel_switch", "device_switch", "link_followed", "other_funnel",
     "no_touch_in_7_days",
 )  # fmt: skip
 #: Patterns of events that the models find by themselves: signal → reason.
-PATTERNS = {"repeated_step": "friction", "back_and_forth": "friction"}
+PATTERNS = {"repeated_step": "friction", "back_and_forth": "friction", "slow_step": "friction"}
 #: Reason, in the order of precedence → the strategy that addresses it (Siggelkow and Terwiesch, Connected Strategy,
 #: 2019): make what is wanted work and be easy, offer what fits, do it without being asked, remind.
 REASONS = {
@@ -203,6 +214,12 @@ class Identity(Document):
     namespaces: dict[Name, Literal["strong", "contact", "device"]] = {}
 
 
+class Money(Document):
+    """How amounts are written as text. `decimal`: the mark before the decimals, where a text alone does not tell."""
+
+    decimal: Literal[".", ","] | None = None
+
+
 class Step(Document):
     """One step of a funnel. `within` and `not_before`: how long after the previous matched step, inclusive."""
 
@@ -219,6 +236,17 @@ class Segment(Document):
     segment: Name
     value: Value | None = None
     of: Name = "entry"  # entry | first | last | the name of a step
+
+
+class Candidate(Document):
+    """A property of the event that takes a step: each of its values is tried as a driver of leaving."""
+
+    candidate: Name
+    value: Value
+
+
+#: What is tried wherever events tell it, beside a taxonomy's own candidates.
+USUAL_CANDIDATES = ("device", "device_os", "country", "campaign_source", "campaign_medium", "campaign_name")
 
 
 class Entered(Document):
@@ -263,6 +291,11 @@ class Funnel(Document):
     exclusions: list[Exclusion] = []
     segments: list[Annotated[Segment, BeforeValidator(_segment)]] = []
     entered: Entered = Entered()
+    competes_with: list[Name] = []  # funnels whose entry is a reason to leave this one
+    periods: list[Literal["day", "week", "month"]] = ["day", "week", "month"]  # of entry, in `timezone`
+    changes_by: Literal["day", "week", "month"] = "week"  # the period in which a change is looked for
+    timezone: TimeZone = "UTC"
+    week_start: Literal["monday", "sunday"] = "monday"
 
     @model_validator(mode="before")
     @classmethod
@@ -313,6 +346,10 @@ class Funnel(Document):
         required = [step.when for step in self.steps if not step.optional]
         return required.index(when) + 1 if when in required else 0
 
+    def can_be_left(self, place: int) -> bool:
+        """Whether a required step follows the step at `place`, from 1; in any order, whether another one does."""
+        return place < len(self.steps) if self.order == "any" else any(not step.optional for step in self.steps[place:])
+
     def successors(self) -> Iterator[tuple[int, int]]:
         """(step, a step that may be matched next), both from 1."""
         for place in range(1, len(self.steps) + 1):
@@ -332,8 +369,10 @@ class Taxonomy(Document):
     journeys: Journeys
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
+    money: Money = Money()
     experience: Experience = Experience()
     signals: Annotated[list[Signal], Field(default_factory=usual_signals)]
+    candidates: list[Candidate] = []
     funnels: list[Funnel] = []
 
     @property
@@ -352,14 +391,21 @@ class Taxonomy(Document):
         not fit is then no match, never the end of a build.
         """
         rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
-        steps = [f"case when try({when}) then {number} end" for when, number in self._predicates().items()]
+        ranks = [
+            f"when try({rule.when}) then {self._stage_order(rule.stage)}"
+            for rule in self.rules
+            if not _names(rule.when) & _OF_HISTORY
+        ] or ["when false then 0"]
+        steps = [
+            f"case when {_of_first_telling(when)} then {number} end" for when, number in self._predicates().items()
+        ]
         held = [
             f"struct_pack(funnel := '{funnel.funnel}', held := {_held(funnel)})"
             for funnel in self.funnels
             if funnel.hold_constant
         ]
         exclusions = [
-            f"case when try({exclusion.when}) then"
+            f"case when {_of_first_telling(exclusion.when)} then"
             f" struct_pack(funnel := '{funnel.funnel}', exclusion_order := {order}) end"
             for funnel in self.funnels
             for order, exclusion in enumerate(funnel.exclusions, start=1)
@@ -369,8 +415,16 @@ class Taxonomy(Document):
             f"struct_pack(segment_by := '{name}', segment := try(cast({value} as varchar)))"
             for name, value in self._segment_values().items()
         ]
+        candidates = [
+            f"struct_pack(candidate := '{name}', value := try(cast({value} as varchar)))"
+            for name, value in self._candidate_values().items()
+        ]
         return {
-            "goal_events": f"select event_key from staging.events where try({self.journeys.goal})",
+            # What breaks a tie of law L3: what an event is by itself, whatever came before it.
+            "event_ranks": (
+                f"select event_key, coalesce(try({self.journeys.goal}), false) as is_goal,"
+                f" case {' '.join(ranks)} else 0 end as stage_rank from staging.events"
+            ),
             "touchpoint_labels": (
                 f"select event_key, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage,"
                 f" coalesce(try({self.experience.guidance}), false) as is_guidance,"
@@ -402,6 +456,14 @@ class Taxonomy(Document):
             "signal_matches": _unnested(
                 "event_key, event_id, customer_id, event_order", signals, "varchar", "match as signal"
             ),
+            "candidate_values": _unnested(
+                "event_id, customer_id",
+                candidates,
+                "candidate varchar, value varchar",
+                "match.candidate, match.value",
+                "where event_id in (select unnest(event_ids) from marts.funnel_attempts)",
+                selecting="match.value is not null",
+            ),
             "segment_values": _unnested(
                 "event_id, customer_id",
                 segments,
@@ -411,11 +473,19 @@ class Taxonomy(Document):
             ),
         }
 
+    def _stage_order(self, name: str) -> int:
+        """A stage's place in the order of stages, from 1."""
+        return [stage.stage for stage in self.stages].index(name) + 1
+
     def _predicates(self) -> dict[str, int]:
         """Each condition of a step, once however many steps share it → its number, from 1; one-pass funnels first."""
         funnels = sorted(self.funnels, key=lambda funnel: not funnel.is_one_pass)
         conditions = dict.fromkeys(step.when for funnel in funnels for step in funnel.steps)
         return {when: number for number, when in enumerate(conditions, start=1)}
+
+    def _candidate_values(self) -> dict[str, str]:
+        """Each property that may be a driver → the expression of its value."""
+        return {name: name for name in USUAL_CANDIDATES} | {own.candidate: own.value for own in self.candidates}
 
     def _segment_values(self) -> dict[str, str]:
         """Each way to split → the expression of its value."""
@@ -445,6 +515,12 @@ class Taxonomy(Document):
             for funnel in self.funnels
             for order, exclusion in enumerate(funnel.exclusions, start=1)
         ]
+        periods = [
+            (funnel, period)
+            for funnel in self.funnels
+            for period in _LENGTHS
+            if period in (*funnel.periods, funnel.changes_by)
+        ]
         funnel_segments = [(funnel, segment) for funnel in self.funnels for segment in funnel.segments]
         timeouts = {channel: self.sessions.channel_timeouts.get(channel, self.sessions.timeout) for channel in CHANNELS}
         return {
@@ -462,6 +538,12 @@ class Taxonomy(Document):
             },
             "identity": {
                 "shared_devices": pa.array([self.identity.shared_devices], pa.string()),
+            },
+            "money": {
+                "decimal_mark": pa.array([self.money.decimal], pa.string()),
+            },
+            "currencies": {
+                "currency": pa.array(sorted(currency.code for currency in Currency), pa.string()),
             },
             "session_timeouts": {
                 "channel": pa.array(list(timeouts), pa.string()),
@@ -540,8 +622,26 @@ class Taxonomy(Document):
                     pa.string(),
                 ),
                 "is_optional": pa.array([step.optional for *_, step in funnel_steps], pa.bool_()),
+                # Nobody leaves after the last required step; in any order, after the last one taken.
+                "can_be_left": pa.array([funnel.can_be_left(order) for funnel, order, *_ in funnel_steps], pa.bool_()),
                 "slot": pa.array([slot for _, _, slot, _ in funnel_steps], pa.int32()),
                 "predicate": pa.array([predicates[step.when] for *_, step in funnel_steps], pa.int32()),
+            },
+            "funnel_competitors": {
+                "funnel": pa.array([f.funnel for f in self.funnels for _ in f.competes_with], pa.string()),
+                "competes_with": pa.array([other for f in self.funnels for other in f.competes_with], pa.string()),
+            },
+            "funnel_periods": {
+                "funnel": pa.array([funnel.funnel for funnel, _ in periods], pa.string()),
+                "period": pa.array([period for _, period in periods], pa.string()),
+                "period_length": pa.array([_LENGTHS[period] for _, period in periods], pa.month_day_nano_interval()),
+                "is_watched": pa.array([funnel.changes_by == period for funnel, period in periods], pa.bool_()),
+                "time_zone": pa.array([funnel.timezone for funnel, _ in periods], pa.string()),
+                # How much later than on Monday its week would have to start to be one of a Monday.
+                "week_shift": pa.array(
+                    [_DAY if (f.week_start, period) == ("sunday", "week") else _AT_ONCE for f, period in periods],
+                    interval,
+                ),
             },
             "funnel_successors": {
                 "funnel": pa.array([funnel for funnel, *_ in successors], pa.string()),
@@ -568,6 +668,7 @@ class Taxonomy(Document):
                     pa.string(),
                 ),
             },
+            "failure_words": {"pattern": pa.array([FAILURE_WORDS], pa.string())},
             "reasons": {
                 "reason_order": pa.array(range(1, len(REASONS) + 1), pa.int32()),
                 "reason": pa.array(list(REASONS), pa.string()),
@@ -606,16 +707,22 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     signals = [signal.signal for signal in taxonomy.signals]
     yield from _repeated(("signals",), "signal", signals)
     yield from _reserved(("signals",), "signal", signals, {*PATTERNS, *_OTHER_SIGNS})
+    yield from _repeated(("candidates",), "candidate", [candidate.candidate for candidate in taxonomy.candidates])
     yield from _mistakes_of_funnels(taxonomy)
     yield from _mistakes_of_identity(taxonomy.identity)
 
 
 def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
-    yield from _repeated(("funnels",), "funnel", [funnel.funnel for funnel in taxonomy.funnels])
+    funnels = [funnel.funnel for funnel in taxonomy.funnels]
+    yield from _repeated(("funnels",), "funnel", funnels)
     meant: dict[str, str | None] = {}
     for index, funnel in enumerate(taxonomy.funnels):
         steps = [step.step for step in funnel.steps]
         yield from _repeated(("funnels", index, "steps"), "step", steps)
+        for place, other in enumerate(funnel.competes_with):
+            if other not in funnels or other == funnel.funnel:
+                others = ", ".join(name for name in funnels if name != funnel.funnel) or "none"
+                yield ("funnels", index, "competes_with", place), f"no other funnel `{other}`; others: {others}"
         yield from _reserved(("funnels", index, "steps"), "step", steps, {"entry", "first", "last"})
         yield from _mistakes_of_steps(("funnels", index), funnel)
         yield from _repeated(("funnels", index, "segments"), "segment", [part.segment for part in funnel.segments])
@@ -690,6 +797,17 @@ def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
             yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
 
 
+def _names(expression: str) -> set[str]:
+    """The words of an expression, the columns that it names among them."""
+    return set(re.findall(r"\w+", expression))
+
+
+def _of_first_telling(when: str) -> str:
+    """SQL: whether a touchpoint meets `when`. An order told again takes no step, unless `when` asks for such."""
+    first = "" if "is_repeated_order" in _names(when) else " and not is_repeated_order"
+    return f"try({when}){first}"
+
+
 def _held(funnel: Funnel) -> str:
     """SQL: what must not change along a chain, as one list; null where a part of it is null, which equals nothing."""
     values = [f"try(cast({value} as varchar))" for value in funnel.hold_constant]
@@ -726,7 +844,7 @@ def _unnested(
     count = " + ".join(f"({item} is not null)::integer" for item in items)
     every = f"list_filter([{', '.join(items)}]::{kind}[], lambda match: match is not null)"
     # What the narrow table knows by itself need not be joined to the wide one.
-    words = set(re.findall(r"\w+", f"{place} {every}"))
+    words = _names(f"{place} {every}")
     source = _TOUCHPOINTS if words & _ONLY_IN_EVENTS else "select * from intermediate.touchpoint_history"
     return (
         f"with looked_at as (select *, {first} as first_match, {count} as matches"

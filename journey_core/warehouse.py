@@ -67,7 +67,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Build:
-    """One build. `rows` is the row count per mart; `as_of` is UTC and None where no event has come yet."""
+    """One build.
+
+    `rows` is the row count per mart; `as_of` is UTC and None where no event has come yet; `warnings` say what events
+    carry that no table can use.
+    """
 
     build_id: str
     as_of: datetime | None
@@ -77,6 +81,7 @@ class Build:
     source: str
     offsets: dict[str, int]
     rows: dict[str, int]
+    warnings: list[str] = field(default_factory=list)
     is_new: bool = True
 
     def __str__(self) -> str:
@@ -177,6 +182,7 @@ class Warehouse:
                         for m in models
                         if m.name.startswith("marts.")
                     },
+                    warnings=_warnings(connection),
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -486,6 +492,23 @@ def _offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
         """
     ).fetchall()
     return dict(rows)
+
+
+_DOUBTS = {
+    "unreadable_amount": "an unreadable amount, as {}: its revenue is null",
+    "unknown_currency": "an unknown currency, as {}: it joins no other",
+}
+
+
+def _warnings(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """A sentence for each kind of row in marts.data_quality."""
+    rows = connection.execute(
+        "select kind, sum(events)::bigint, min(example_event_id) from marts.data_quality group by kind order by kind"
+    ).fetchall()
+    return [
+        f"{events:,} event{'s' if events > 1 else ''} with {_DOUBTS[kind].format(example)}. See marts.data_quality"
+        for kind, events, example in rows
+    ]
 
 
 def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:

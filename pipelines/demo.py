@@ -29,6 +29,20 @@ where funnel = 'checkout' and segment_by = 'device'
 order by segment, step_order
 """
 
+CHANGES = """
+select
+    step,
+    strftime(started_at, '%d %b') as started,
+    strftime(ended_at, '%d %b') as ended,
+    round(from_rate, 3) as from_rate,
+    round(to_rate, 3) as to_rate,
+    signal,
+    revenue
+from marts.changes
+where funnel = 'checkout' and segment_by = 'all'
+order by started_at, step_order
+"""
+
 # One journey of each status: the longest that crosses channels, so that there is something to read.
 JOURNEYS = """
 with longest as (
@@ -89,6 +103,9 @@ def _report(settings: Settings, release: Release) -> str:
             "",
             "... by device:",
             rows_as_text(query_release(release, DEVICES)),
+            "",
+            "What changed there, when, and which signal rose with it (drop rates by week of entry):",
+            rows_as_text(query_release(release, CHANGES)),
             "",
             "Three journeys:",
             rows_as_text(query_release(release, JOURNEYS)),

@@ -270,8 +270,13 @@ class _Shop:
             return self._give_up(outage, person, at)
         at = self._pause(at, 15)
         if self.random.random() < 0.02:
-            self._act(person, at, device, "payment_failed", True, error_code="card_declined")
             return at
+        if self.random.random() < 0.03:
+            # A card that is declined is no reason to leave here: people take another one.
+            self._act(person, at, device, "payment_failed", True, error_code="card_declined")
+            at = self._pause(at, 40)
+            self._act(person, at, device, "payment_submitted", True)
+            at = self._pause(at, 15)
         return self._order(person, at, device, price)
 
     def _give_up(self, cause: PlantedCause, person: Person, at: datetime) -> datetime:

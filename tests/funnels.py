@@ -68,7 +68,19 @@ class Reference:
         self.is_any = funnel.order == "any"
 
     def attempts(self, exclusions: Sequence[tuple[str, int, int]] = ()) -> list[Attempt]:
-        found = [self._attempt(entry, exclusions) for entry in self._entries()]
+        if self.funnel.entry != "every":
+            return self._counted([self._attempt(entry, exclusions) for entry in self._entries()])
+        # Two tickets of one customer are two attempts: each value that is held constant has its own, beside the others.
+        lanes: dict[str | None, list[Attempt]] = {}
+        for entry in self._entries():
+            lane = entry.held if self.funnel.hold_constant else None
+            lanes.setdefault(lane, []).append(self._attempt(entry, exclusions))
+        return sorted(
+            (attempt for lane in lanes.values() for attempt in self._counted(lane)), key=lambda a: a.entered_at
+        )
+
+    def _counted(self, found: list[Attempt]) -> list[Attempt]:
+        """Of the attempts of all entries those that count."""
         if self.funnel.entry == "best":
             order = sorted(
                 found, key=lambda a: (a.status != "excluded", self._depth(a.step_times), a.entered_at), reverse=True

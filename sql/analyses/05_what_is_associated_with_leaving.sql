@@ -11,5 +11,5 @@ select
     round(odds_ratio, 1) as odds_ratio,
     q_value
 from marts.drop_drivers
-where is_driver
+where is_driver and segment_by = 'all' and period = 'all'
 order by funnel, step_order, q_value, signal, detail

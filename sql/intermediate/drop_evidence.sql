@@ -13,13 +13,15 @@ signal_events as (select * from intermediate.signal_events),
 
 history as (select * from intermediate.touchpoint_history),
 
-owners as (select * from intermediate.event_owners),
+journey_events as (select * from intermediate.journey_events),
 
 signals as (select * from taxonomy.signals),
 
 funnels as (select * from taxonomy.funnels),
 
 funnel_steps as (select * from taxonomy.funnel_steps),
+
+competitors as (select * from taxonomy.funnel_competitors),
 
 -- Failures, stated reasons and clicks of rage follow the last step; a pattern is one of the visit, and of that step; a
 -- price is a reason where it was the last thing seen.
@@ -58,6 +60,8 @@ shown as (
     group by exits.funnel, exits.customer_id, exits.attempt, signals.reason, signal_events.signal, signal_events.detail
 ),
 
+-- The customer is seen on another channel or device of the same journey, or has followed a link to one, and the way ends
+-- there. Somebody whom we do not know is no evidence of that.
 handed_off as (
     select
         exits.funnel,
@@ -65,26 +69,34 @@ handed_off as (
         exits.attempt,
         'hand_off_lost' as reason,
         case
-            when owners.evidence like 'shared_device%' then 'shared_device'
-            when exits.customer_id like 'anonymous:%' then 'anonymous_device'
-            else 'channel_switch'
+            when next_touchpoint.event_id is null then 'link_followed'
+            when next_touchpoint.channel <> exits.exit_channel then 'channel_switch'
+            else 'device_switch'
         end as signal,
         exits.exit_channel as detail,
-        case
-            when owners.evidence like 'shared_device%' or exits.customer_id like 'anonymous:%' then [exits.exit_event_id]
-            else [exits.exit_event_id, exits.next_event_ids[1]]
-        end as event_ids
+        list_filter(
+            [exits.exit_event_id, next_touchpoint.event_id], lambda event_id: event_id is not null
+        ) as event_ids
     from exits
-    inner join history on exits.exit_event_id = history.event_id
-    inner join owners on history.event_key = owners.event_key
+    inner join history as left_at on exits.exit_event_id = left_at.event_id
+    inner join journey_events as left_in on left_at.event_key = left_in.event_key
+    left join history as next_touchpoint on exits.next_event_ids[1] = next_touchpoint.event_id
+    left join journey_events as next_in on next_touchpoint.event_key = next_in.event_key
     where
-        owners.evidence like 'shared_device%'
-        or exits.customer_id like 'anonymous:%'
-        or (
-            exits.is_next_known
-            and len(exits.next_channels) = 1
-            and exits.next_channels[1] <> exits.exit_channel
-        )
+        exits.is_next_known
+        and case len(exits.next_event_ids)
+            when 0
+                then left_at.event_type in (
+                    'ad_clicked', 'email_link_clicked', 'link_clicked', 'push_opened', 'qr_code_scanned'
+                )
+            when 1
+                then left_in.journey_key = next_in.journey_key
+                and (
+                    next_touchpoint.channel <> exits.exit_channel
+                    or next_touchpoint.source_device <> left_at.source_device
+                )
+            else false
+        end
 ),
 
 -- What begins a funnel: its first step, or any where the order does not matter.
@@ -136,9 +148,11 @@ entered as (
         on exits.funnel = own.funnel
         and exits.customer_id = own.customer_id
         and exits.attempt = own.attempt
+    -- Funnels overlap by nature. Only one that the taxonomy names competes.
+    inner join competitors on exits.funnel = competitors.funnel
     inner join entries as others
         on exits.customer_id = others.customer_id
-        and exits.funnel <> others.funnel
+        and competitors.competes_with = others.funnel
         and exits.last_step_at < others.occurred_at
         and own.ended_at >= others.occurred_at
     group by exits.funnel, exits.customer_id, exits.attempt, others.funnel

@@ -44,6 +44,7 @@ breaks as (
         on chains.customer_id = history.customer_id
         and chains.first_at < history.occurred_at
         and history.initiator = 'customer'
+        and not history.is_repeated_order
         and not list_contains(chains.event_orders, history.event_order)
     group by chains.funnel, chains.customer_id, chains.entry_order, chains.event_orders
 ),
@@ -103,6 +104,7 @@ best_chains as (
         chains.customer_id,
         chains.entry_order,
         chains.entered_at,
+        chains.held,
         chains.step_times,
         chains.event_orders,
         chains.newest_at
@@ -135,6 +137,7 @@ declared as (
         best_chains.customer_id,
         best_chains.entry_order,
         best_chains.entered_at,
+        best_chains.held,
         best_chains.newest_at,
         list_transform(
             slots.slots, lambda slot: nullif(best_chains.step_times[slot], 'infinity'::timestamptz)
@@ -213,6 +216,7 @@ ended as (
         declared.customer_id,
         declared.entry_order,
         declared.entered_at,
+        declared.held,
         declared.matching,
         declared.are_optional,
         declared.is_complete,
@@ -317,6 +321,7 @@ plain as (
         paths.customer_id,
         path_events.event_orders[1] as entry_order,
         paths.entered_at,
+        []::varchar[] as held,
         len(paths.step_times) = funnels.steps as is_complete,
         list_resize(paths.step_times, funnels.steps) as step_times,
         list_resize(path_events.event_orders, funnels.steps) as event_orders,

@@ -65,8 +65,8 @@ step_matches as (
 touches as (
     select
         event_key,
-        sum((initiator = 'customer')::integer) over earlier as touches_before,
-        sum((initiator = 'customer')::integer) over until_then as touches_until
+        sum((initiator = 'customer' and not is_repeated_order)::integer) over earlier as touches_before,
+        sum((initiator = 'customer' and not is_repeated_order)::integer) over until_then as touches_until
     from history
     where (select bool_or(matching = 'strict') from funnels)
     window

@@ -16,9 +16,12 @@ staged as (
         history.customer_key,
         history.event_key,
         history.event_order,
-        history.prior_goals,
+        history.goals_before,
         stages.stage_order,
-        history.is_goal or coalesce(stages.moment in ('before', 'purchase'), false) as is_toward_next,
+        -- An order that is told again leads to no next one.
+        history.is_goal
+        or (not history.is_repeated_order and coalesce(stages.moment in ('before', 'purchase'), false))
+            as is_toward_next,
         epoch_us(history.occurred_at) - lag(epoch_us(history.occurred_at)) over customer_events
         > epoch_us(settings.idle_timeout) as is_after_silence,
         epoch_us(history.occurred_at) - epoch_us(history.last_goal_at)
@@ -36,7 +39,7 @@ staged as (
 leavings as (
     select
         * exclude (is_toward_next, is_after_post_goal_period),
-        prior_goals > 0
+        goals_before > 0
         and (is_toward_next or coalesce(is_after_silence, false) or is_after_post_goal_period) as leaves_goal
     from staged
 ),
@@ -49,7 +52,7 @@ openings as (
         or (
             leaves_goal
             and count(*) filter (where leaves_goal) over (
-                partition by customer_key, prior_goals
+                partition by customer_key, goals_before
                 order by event_order
             ) = 1
         ) as opens_journey

@@ -17,7 +17,7 @@ touches as (
         journey_events.customer_id,
         history.event_id,
         journey_events.touchpoint_order,
-        stages.phase,
+        case when not history.is_repeated_order then stages.phase end as phase,
         history.is_goal,
         coalesce(stages.stage = 'selection', false) or history.is_goal as is_choice,
         history.initiator,

@@ -33,7 +33,8 @@ declared as (
     inner join events on signal_matches.event_key = events.event_key
 ),
 
--- The same step for the third time in one visit, and each time after it.
+-- The same step on the same product, page or screen for the third time in one visit, and each time after it. Three
+-- products viewed are no friction. What names no object is one thing, as a checkout is.
 steps as (
     select
         step_matches.customer_id,
@@ -45,8 +46,11 @@ steps as (
         lag(step_matches.event_key, 2) over of_step as third_last
     from step_matches
     inner join session_events on step_matches.event_key = session_events.event_key
+    inner join events on step_matches.event_key = events.event_key
     window of_step as (
-        partition by session_events.session_key, step_matches.predicate
+        partition by
+            session_events.session_key, step_matches.predicate,
+            coalesce(events.product_id, events.page_path, events.page_url, events.screen)
         order by step_matches.event_order
     )
 ),
@@ -129,6 +133,7 @@ named as (
     select
         keys.* exclude (event_key, place),
         list(history.event_id order by keys.place) as event_ids,
+        list(keys.event_key order by keys.place) as event_keys,
         max(history.occurred_at) as occurred_at
     from keys
     inner join history on keys.event_key = history.event_key
@@ -144,6 +149,7 @@ signalled as (
         named.signal,
         named.detail,
         named.event_ids,
+        named.event_keys,
         'session:' || starts.event_id as session_id,
         named.funnel,
         named.step_order

@@ -12,7 +12,7 @@ names as (
 
 owners as (select * from intermediate.event_owners),
 
-goal_events as (select * from taxonomy.goal_events),
+event_ranks as (select * from taxonomy.event_ranks),
 
 -- What the order needs, and nothing wide.
 owned as (
@@ -22,20 +22,53 @@ owned as (
         events.event_id,
         events.occurred_at,
         events.sequence,
-        goal_events.event_key is not null as is_goal,
-        case when events.event_type = 'order_completed' then events.occurred_at end as ordered_at,
-        case when goal_events.event_key is not null then events.occurred_at end as reached_goal_at,
-        case when events.event_type = 'order_delivered' then events.occurred_at end as delivered_at
+        events.event_type,
+        event_ranks.is_goal,
+        event_ranks.stage_rank,
+        case when events.event_type = 'order_completed' or event_ranks.is_goal then nullif(trim(events.order_id), '') end
+            as order_name
     from events
     inner join owners on events.event_key = owners.event_key
-    left join goal_events on events.event_key = goal_events.event_key
+    inner join event_ranks on events.event_key = event_ranks.event_key
+),
+
+-- A pixel, a server and a reloaded page tell of one order: the first that reaches the goal counts, else the first.
+tellings as (
+    select
+        event_key,
+        first_value(event_key) over (
+            partition by customer_key, order_name, event_type
+            order by not is_goal, occurred_at, sequence nulls last, stage_rank, event_id
+        ) as counted_key
+    from owned
+    where order_name is not null
+),
+
+repeats as (
+    select *
+    from tellings
+    where event_key <> counted_key
+),
+
+counted as (
+    select
+        owned.*,
+        repeats.event_key is not null as is_repeated_order,
+        owned.is_goal and repeats.event_key is null as reaches_goal,
+        case when owned.event_type = 'order_completed' and repeats.event_key is null then owned.occurred_at end
+            as ordered_at,
+        case when owned.is_goal and repeats.event_key is null then owned.occurred_at end as reached_goal_at,
+        case when owned.event_type = 'order_delivered' then owned.occurred_at end as delivered_at
+    from owned
+    left join repeats on owned.event_key = repeats.event_key
 ),
 
 ordered as (
     select
         customer_key,
         event_key,
-        is_goal,
+        is_repeated_order,
+        reaches_goal as is_goal,
         occurred_at,
         row_number() over customer_events as event_order,
         count(ordered_at) over earlier as prior_orders,
@@ -43,18 +76,40 @@ ordered as (
         max(ordered_at) over earlier as last_order_at,
         max(reached_goal_at) over earlier as last_goal_at,
         max(delivered_at) over earlier as last_delivery_at
-    from owned
+    from counted
     -- The one order of a customer's events (law L3); never the order of arrival.
     window
         customer_events as (
             partition by customer_key
-            order by occurred_at, sequence nulls last, event_id
+            order by occurred_at, sequence nulls last, is_goal, stage_rank, event_id
         ),
         earlier as (
             partition by customer_key
-            order by occurred_at, sequence nulls last, event_id
+            order by occurred_at, sequence nulls last, is_goal, stage_rank, event_id
             rows between unbounded preceding and 1 preceding
         )
+),
+
+dated as (
+    select
+        *,
+        (epoch_us(occurred_at) - epoch_us(last_order_at)) / 1e6 / 86400 as days_since_order,
+        (epoch_us(occurred_at) - epoch_us(last_goal_at)) / 1e6 / 86400 as days_since_goal,
+        (epoch_us(occurred_at) - epoch_us(last_delivery_at)) / 1e6 / 86400 as days_since_delivery
+    from ordered
+),
+
+-- An order told again is read with the history of the telling that counts: it is no second order after the first.
+retold as (
+    select
+        repeats.event_key,
+        dated.prior_orders,
+        dated.prior_goals,
+        dated.days_since_order,
+        dated.days_since_goal,
+        dated.days_since_delivery
+    from repeats
+    inner join dated on repeats.counted_key = dated.event_key
 ),
 
 remembered as (
@@ -74,16 +129,23 @@ remembered as (
         names.channel,
         names.initiator,
         ordered.is_goal,
+        ordered.is_repeated_order,
 
         -- what came before it
         ordered.event_order,
-        ordered.prior_orders,
-        ordered.prior_goals,
-        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_order_at)) / 1e6 / 86400 as days_since_order,
-        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_goal_at)) / 1e6 / 86400 as days_since_goal,
-        (epoch_us(ordered.occurred_at) - epoch_us(ordered.last_delivery_at)) / 1e6 / 86400 as days_since_delivery,
+        case when ordered.is_repeated_order then retold.prior_orders else ordered.prior_orders end as prior_orders,
+        case when ordered.is_repeated_order then retold.prior_goals else ordered.prior_goals end as prior_goals,
+        case when ordered.is_repeated_order then retold.days_since_order else ordered.days_since_order end
+            as days_since_order,
+        case when ordered.is_repeated_order then retold.days_since_goal else ordered.days_since_goal end
+            as days_since_goal,
+        case when ordered.is_repeated_order then retold.days_since_delivery else ordered.days_since_delivery end
+            as days_since_delivery,
+        -- ... and before this telling of it, if it is an order told again.
+        ordered.prior_goals as goals_before,
         ordered.last_goal_at
-    from ordered
+    from dated as ordered
+    left join retold on ordered.event_key = retold.event_key
     inner join owners on ordered.event_key = owners.event_key
     inner join names on ordered.event_key = names.event_key
 )

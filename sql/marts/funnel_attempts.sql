@@ -39,25 +39,33 @@ ended as (
     from judged
 ),
 
+-- `every`: attempts run beside each other per value that they hold constant. Who has none runs one after the other.
+laned as (
+    select
+        ended.*,
+        funnels.entry,
+        case when funnels.entry = 'every' then ended.held end as lane
+    from ended
+    inner join funnels on ended.funnel = funnels.funnel
+),
+
 -- `best`: a clean attempt before an excluded one, then the deepest, then the latest entry. Else the earliest entry; of
 -- one instant the one that comes furthest.
 ranked as (
     select
-        ended.*,
-        funnels.entry,
+        *,
         row_number() over (
-            partition by ended.funnel, ended.customer_id
+            partition by funnel, customer_id, lane
             order by
-                case when funnels.entry = 'best' then ended.status = 'excluded' end,
-                case when funnels.entry = 'best' then -ended.required_steps_taken end,
-                case when funnels.entry = 'best' then -epoch_us(ended.entered_at) else epoch_us(ended.entered_at) end,
-                ended.status = 'excluded',
-                -ended.required_steps_taken,
-                ended.preference,
-                ended.entry_order
+                case when entry = 'best' then status = 'excluded' end,
+                case when entry = 'best' then -required_steps_taken end,
+                case when entry = 'best' then -epoch_us(entered_at) else epoch_us(entered_at) end,
+                status = 'excluded',
+                -required_steps_taken,
+                preference,
+                entry_order
         ) as entry_rank
-    from ended
-    inner join funnels on ended.funnel = funnels.funnel
+    from laned
 ),
 
 -- `every`: the next entry is the first one strictly after the end of the attempt before it.
@@ -65,9 +73,10 @@ attempted as (
     select
         funnel,
         customer_id,
+        lane,
         entry_order,
-        ended_at,
-        1 as attempt
+        entered_at,
+        ended_at
     from ranked
     where entry_rank = 1
 
@@ -76,37 +85,49 @@ attempted as (
     select
         funnel,
         customer_id,
+        lane,
         entry_order,
-        ended_at,
-        attempt
+        entered_at,
+        ended_at
     from (
         select
             ranked.funnel,
             ranked.customer_id,
+            ranked.lane,
             ranked.entry_order,
+            ranked.entered_at,
             ranked.ended_at,
-            attempted.attempt + 1 as attempt,
             row_number() over (
-                partition by ranked.funnel, ranked.customer_id
+                partition by ranked.funnel, ranked.customer_id, ranked.lane
                 order by ranked.entry_rank
             ) as next_rank
         from attempted
         inner join ranked
             on attempted.funnel = ranked.funnel
             and attempted.customer_id = ranked.customer_id
+            and attempted.lane is not distinct from ranked.lane
             and attempted.ended_at < ranked.entered_at
         where ranked.entry = 'every'
     ) as following
     where next_rank = 1
 ),
 
-counted as (
-    select ended.*, attempted.attempt
+numbered as (
+    select
+        funnel,
+        customer_id,
+        entry_order,
+        row_number() over (partition by funnel, customer_id order by entered_at, entry_order)::integer as attempt
     from attempted
+),
+
+counted as (
+    select ended.*, numbered.attempt
+    from numbered
     inner join ended
-        on attempted.funnel = ended.funnel
-        and attempted.customer_id = ended.customer_id
-        and attempted.entry_order = ended.entry_order
+        on numbered.funnel = ended.funnel
+        and numbered.customer_id = ended.customer_id
+        and numbered.entry_order = ended.entry_order
 ),
 
 -- From places in the customer's order to the events' own ids.
@@ -159,7 +180,8 @@ attempts as (
             as seconds_to_convert,
         names.event_ids[-3] as entry_event_id,
         names.event_ids[-1] as excluded_by,
-        'journey:' || openings.event_id as journey_id
+        'journey:' || openings.event_id as journey_id,
+        nullif(counted.held, []) as held
     from counted
     inner join names
         on counted.funnel = names.funnel

@@ -5,6 +5,8 @@ with
 
 touchpoints as (select * from marts.touchpoints),
 
+refunds as (select * from intermediate.journey_refunds),
+
 experiences as (select * from intermediate.journey_experiences),
 
 observation as (select * from staging.observation),
@@ -25,10 +27,36 @@ summed as (
         arg_max(current_stage, touchpoint_order) as current_stage,
         count(*) as touchpoints,
         count(distinct session_id) as sessions,
-        sum(revenue) filter (where is_goal) as revenue,
+        sum(revenue) filter (where is_goal and revenue > 0) as revenue,
         arg_min(currency, touchpoint_order) filter (where is_goal) as currency
     from touchpoints
     group by journey_id, customer_id, journey_order
+),
+
+-- A journey's money is of one currency: its goal's, else that of its first refund.
+spent as (
+    select
+        refunds.*,
+        coalesce(summed.currency, first_value(refunds.currency ignore nulls) over (
+            partition by refunds.journey_id
+            order by refunds.event_order
+            rows between unbounded preceding and unbounded following
+        )) as journey_currency
+    from refunds
+    inner join summed on refunds.journey_id = summed.journey_id
+),
+
+returned as (
+    select
+        journey_id,
+        any_value(journey_currency) as currency,
+        sum(amount) filter (where coalesce(currency, journey_currency) is not distinct from journey_currency) as refunds,
+        map_from_entries(
+            list(struct_pack(currency := currency, amount := -amount) order by currency)
+            filter (where currency <> journey_currency)
+        ) as other_revenues
+    from spent
+    group by journey_id
 ),
 
 -- Until when a later touchpoint could belong to it: by silence, and after the goal within the post-goal period.
@@ -68,14 +96,20 @@ journeys as (
         summed.journey_order,
         summed.current_stage,
         summed.converted_at,
-        summed.currency,
+        coalesce(summed.currency, returned.currency) as currency,
         summed.sessions,
         epoch(summed.converted_at - summed.started_at) as seconds_to_goal,
         summed.started_at <= observation.observed_from + settings.idle_timeout as is_left_truncated,
         observation.as_of <= summed.open_until as is_right_truncated,
         summed.open_until,
-        experiences.connected_experience
+        experiences.connected_experience,
+
+        -- money
+        coalesce(returned.refunds, 0)::decimal(38, 4) as refunds,
+        (coalesce(summed.revenue, 0) - coalesce(returned.refunds, 0))::decimal(38, 4) as net_revenue,
+        coalesce(returned.other_revenues, map {})::map(varchar, decimal(38, 4)) as other_revenues
     from bounded as summed
+    left join returned on summed.journey_id = returned.journey_id
     inner join experiences on summed.journey_id = experiences.journey_id
     cross join observation
     cross join settings

@@ -7,7 +7,7 @@ drop_reasons as (select * from marts.drop_reasons),
 
 attempt_segments as (select * from intermediate.funnel_attempt_segments),
 
-earned as (select * from intermediate.attempt_revenues),
+values_of_conversion as (select * from intermediate.conversion_values),
 
 reasons as (select * from taxonomy.reasons),
 
@@ -16,26 +16,6 @@ funnels as (select * from taxonomy.funnels),
 funnel_successors as (select * from taxonomy.funnel_successors),
 
 observation as (select * from staging.observation),
-
-currencies as (
-    select funnel, paid.currency as currency
-    from earned
-    where paid is not null
-    group by funnel, paid.currency
-    qualify row_number() over (partition by funnel order by count(*) desc, paid.currency) = 1
-),
-
--- Those who paid nothing count too; those who paid in another currency cannot be added.
-values_of_conversion as (
-    select
-        currencies.funnel,
-        currencies.currency,
-        coalesce(sum(earned.paid.revenue), 0) / count(*) as revenue_per_conversion
-    from currencies
-    inner join earned on currencies.funnel = earned.funnel
-    where earned.paid is null or earned.paid.currency is not distinct from currencies.currency
-    group by currencies.funnel, currencies.currency
-),
 
 -- Who leaves is known to have left only when the time for going on is over: until then a period is incomplete.
 limits as (

@@ -16,6 +16,8 @@ journey_events as (select * from intermediate.journey_events),
 
 session_events as (select * from intermediate.session_events),
 
+survey_subjects as (select * from intermediate.survey_subjects),
+
 stages as (select * from taxonomy.stages),
 
 touchpoints as (
@@ -53,19 +55,25 @@ touchpoints as (
         -- what the event carries
         events.product_id,
         events.order_id,
-        events.revenue,
+        -- An order told again brings in nothing; what is below 0 goes out.
+        case when not history.is_repeated_order or events.revenue < 0 then events.revenue end as revenue,
         events.currency,
         events.error_code,
         events.support_topic,
         events.survey_kind,
         events.survey_score,
-        events.properties
+        events.properties,
+        history.is_repeated_order,
+        survey_subjects.judged_event_id,
+        judged.stage as judged_stage
     from events
     inner join history on events.event_key = history.event_key
     inner join journey_events on events.event_key = journey_events.event_key
     inner join journey_starts on journey_events.journey_key = journey_starts.event_key
     left join session_events on events.event_key = session_events.event_key
     left join session_starts on session_events.session_key = session_starts.event_key
+    left join survey_subjects on events.event_key = survey_subjects.event_key
+    left join stages as judged on survey_subjects.judged_stage_order = judged.stage_order
     left join stages as reached on journey_events.stage_order = reached.stage_order
     left join stages as furthest on journey_events.furthest_stage_order = furthest.stage_order
     left join stages as latest on journey_events.current_stage_order = latest.stage_order

@@ -9,6 +9,10 @@ records as (select * from staging.landed_records),
 
 settings as (select * from taxonomy.request),
 
+money as (select * from taxonomy.money),
+
+currencies as (select * from taxonomy.currencies),
+
 -- Nearly every record is the only one of its event: what is rare is looked for, and the rest passes by.
 refused as (
     select event_key
@@ -62,7 +66,8 @@ opened as (
         json_transform(properties, '{
             "product_id": "VARCHAR",
             "order_id": "VARCHAR",
-            "revenue": "VARCHAR",
+            "revenue": "JSON",
+            "amount": "JSON",
             "currency": "VARCHAR",
             "rating": "VARCHAR",
             "error_code": "VARCHAR",
@@ -70,6 +75,54 @@ opened as (
             "survey": {"kind": "VARCHAR", "score": "VARCHAR"}
         }') as facts
     from kept
+),
+
+-- A refund may call its money `amount`. What is blank says nothing.
+told as (
+    select
+        *,
+        coalesce(
+            facts.revenue, case when event_type in ('order_refunded', 'order_cancelled') then facts.amount end
+        ) as told_amount,
+        nullif(trim(told_amount ->> '$'), '') as amount_text
+    from opened
+),
+
+-- An amount as digits with a decimal point; null where that would be a guess. Two marks tell which one is the decimal
+-- one, and so does a mark that stands twice; else `money: {decimal: ...}` of the taxonomy has to.
+written as (
+    select
+        told.*,
+        case
+            when not starts_with(told.told_amount, '"')
+                then case
+                    -- A double keeps 15 digits: of a longer number the text has the rest.
+                    when abs(try_cast(told.amount_text as double)) >= 1e11
+                        then coalesce(
+                            list_filter(
+                                regexp_extract_all(told.properties, '"(?:revenue|amount)"\s*:\s*(-?[0-9]+\.[0-9]+)', 1),
+                                lambda digits: try_cast(digits as double) = try_cast(told.amount_text as double)
+                            )[1],
+                            told.amount_text
+                        )
+                    when json_type(told.told_amount) <> 'BOOLEAN' then told.amount_text
+                end
+            when
+                regexp_full_match(told.amount_text, '[+-]?\d{1,3}((,\d{3})+\.\d+|(,\d{3}){2,})')
+                or (money.decimal_mark = '.' and regexp_full_match(told.amount_text, '[+-]?\d{1,3}(,\d{3})+'))
+                then replace(told.amount_text, ',', '')
+            when
+                regexp_full_match(told.amount_text, '[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})')
+                or (
+                    money.decimal_mark = ','
+                    and regexp_full_match(told.amount_text, '[+-]?(\d{1,3}(\.\d{3})+|\d+,\d+)')
+                )
+                then replace(replace(told.amount_text, '.', ''), ',', '.')
+            when money.decimal_mark = ',' and contains(told.amount_text, '.') then null
+            when regexp_full_match(told.amount_text, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?') then told.amount_text
+        end as amount_digits
+    from told
+    cross join money
 ),
 
 typed as (
@@ -111,8 +164,9 @@ typed as (
         context::json as context,
 
         -- numbers and words that the event carries
-        try_cast(facts.revenue as decimal(18, 4)) as revenue,
-        facts.currency,
+        try_cast(amount_digits as decimal(18, 4)) as revenue,
+        case when try_cast(amount_digits as decimal(18, 4)) is null then amount_text end as unreadable_revenue,
+        coalesce(currencies.currency, nullif(trim(facts.currency), '')) as currency,
         case when isfinite(try_cast(facts.rating as double)) then try_cast(facts.rating as double) end as rating,
         facts.error_code,
         facts.support_topic,
@@ -121,7 +175,8 @@ typed as (
             when isfinite(try_cast(facts.survey.score as double)) then try_cast(facts.survey.score as double)
         end as survey_score,
         properties::json as properties
-    from opened
+    from written
+    left join currencies on upper(trim(written.facts.currency)) = currencies.currency
 ),
 
 -- A build as of an earlier instant knows nothing later.

@@ -159,6 +159,9 @@ def test_funnels_agree_with_a_reference_that_tries_everything(build_world, world
                     )
                     for row in found[funnel.funnel, f"p{person:02}"]
                 ]
+                if funnel.entry == "every" and funnel.hold_constant:
+                    # Beside each other they may enter at one instant: which is the first of them is no matter.
+                    got, expected = sorted(got, key=repr), sorted(expected, key=repr)
                 assert got == expected, f"seed {seed}: {funnel!r}\n{touches}\nas of {as_of}"
 
 

@@ -96,6 +96,23 @@ class Builds(RuleBasedStateMachine):
         more = {"initiator": initiator, "context": {"session_id": session}}
         self.land(self.one(at, who, event_type, dict(more)) for at, event_type in touches)
 
+    @rule(
+        at=minutes,
+        who=identifiers,
+        order=st.sampled_from(["O1", "O2", ""]),
+        kind=st.sampled_from(["order_completed", "order_completed", "order_refunded", "order_cancelled"]),
+        revenue=st.sampled_from(["10", "-3", "$1", None]),
+        currency=st.sampled_from(["EUR", "usd", "euro", None]),
+    )
+    def order(self, at, who, order, kind, revenue, currency):
+        said = {"order_id": order, "revenue": revenue, "currency": currency}
+        self.land([self.one(at, who, kind, {"properties": said})])
+
+    @rule(at=minutes, who=identifiers, score=st.sampled_from([0, 9, None]))
+    def answer(self, at, who, score):
+        said = {"survey": {"kind": "nps", "score": score}}
+        self.land([self.one(at, who, "survey_answered", {"properties": said})])
+
     @rule(at=minutes, one=st.sampled_from(PEOPLE), other=st.sampled_from(PEOPLE))
     def merge(self, at, one, other):
         said = {"properties": {"with": {"customer_id": other}}}

@@ -106,13 +106,39 @@ def test_a_price_is_a_reason_only_where_it_was_the_last_thing_seen(build_world):
         assert tables_reasons(tables)[0] == expected
 
 
-def test_a_hand_off_is_lost_on_shared_and_anonymous_devices_and_between_channels(build_world):
+def test_a_hand_off_is_lost_where_the_way_goes_on_elsewhere_and_ends_there(build_world):
+    left = event("1", "2026-01-01 10:00", "a", who={"customer_id": "ann", "anonymous_id": "desk"})
+    phone = {"customer_id": "ann", "anonymous_id": "phone"}
+    for later, signal in (
+        (event("2", "2026-01-03 10:00", "x", channel="app"), "channel_switch"),
+        (event("2", "2026-01-03 10:00", "x", who=phone), "device_switch"),
+    ):
+        assert build_world([left, later, LATER], PAY).values(WHY) == [("hand_off_lost", signal, "web", ["1", "2"])]
+    # The way goes on there: nothing was lost on it.
+    more = [event("2", "2026-01-03 10:00", "x", channel="app"), event("3", "2026-01-03 10:01", "y", channel="app")]
+    assert tables_reasons(build_world([left, *more, LATER], PAY)) == ["unknown"]
+    # Another journey is another way.
+    taxonomy = PAY.model_copy(update={"journeys": PAY.journeys.model_copy(update={"idle_timeout": timedelta(days=1)})})
+    assert tables_reasons(build_world([left, more[0], LATER], taxonomy)) == ["unknown"]
+
+
+def test_a_link_followed_to_nowhere_is_a_lost_hand_off(build_world):
+    world = [
+        event("1", "2026-01-01 10:00", "a", channel="email"),
+        event("2", "2026-01-01 10:01", "email_link_clicked", channel="email"),
+        LATER,
+    ]
+    assert build_world(world, PAY).values(WHY) == [
+        ("hand_off_lost", "link_followed", "email", ["2"]),
+        ("silence", "no_touch_in_7_days", "none", ["2"]),
+    ]
+
+
+def test_to_be_anonymous_or_on_a_shared_device_is_no_reason(build_world):
     anonymous = build_world(
         [event("1", "2026-01-01 10:00", "a", who={"anonymous_id": "k"}), event("z", "2026-12-31 00:00", "b")], PAY
     )
-    assert anonymous.values("select reason, signal, event_ids from marts.drop_reasons where evidence_rank = 1") == [
-        ("hand_off_lost", "anonymous_device", ["1"])
-    ]
+    assert anonymous.values("select reason from marts.drop_reasons") == [("silence",)]
     tablet = {"anonymous_id": "tablet"}
     shared = build_world(
         [
@@ -123,21 +149,25 @@ def test_a_hand_off_is_lost_on_shared_and_anonymous_devices_and_between_channels
         ],
         PAY,
     )
-    assert shared.values(WHY)[0] == ("hand_off_lost", "shared_device", "web", ["2"])
-    switched = build_world(
-        [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-03 10:00", "x", channel="app"), LATER], PAY
-    )
-    assert switched.values(WHY) == [("hand_off_lost", "channel_switch", "web", ["1", "2"])]
+    assert tables_reasons(shared) == ["silence"]
 
 
 def test_another_funnel_is_a_competing_path(build_world):
     taxonomy = one_funnel(["a", "b"], window="1 day")
     other = one_funnel(["x", "y"], window="1 day").funnels[0].model_copy(update={"funnel": "g"})
-    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    named = taxonomy.funnels[0].model_copy(update={"competes_with": ["g"]})
+    taxonomy = taxonomy.model_copy(update={"funnels": [named, other]})
     world = [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-01 15:00", "x"), LATER]
     assert build_world(world, taxonomy).values(
         "select reason, detail, event_ids from marts.drop_reasons where funnel = 'f' order by evidence_rank"
     ) == [("competing_path", "g", ["2"])]
+    # Funnels overlap by nature: nobody has said that these two compete.
+    unnamed = taxonomy.model_copy(
+        update={"funnels": [taxonomy.funnels[0].model_copy(update={"competes_with": []}), other]}
+    )
+    assert build_world(world, unnamed).values("select reason from marts.drop_reasons where funnel = 'f'") == [
+        ("unknown",)
+    ]
 
 
 def test_a_signal_of_ones_own_is_looked_for_too(build_world):
@@ -198,7 +228,8 @@ def test_the_same_step_is_not_the_same_event_type(build_world):
 def test_every_entry_of_another_funnel_is_a_competing_path(build_world):
     taxonomy = one_funnel(["a", "b"], window="1 day")
     other = one_funnel(["x", "y"], window="1 day").funnels[0].model_copy(update={"funnel": "g"})
-    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    named = taxonomy.funnels[0].model_copy(update={"competes_with": ["g"]})
+    taxonomy = taxonomy.model_copy(update={"funnels": [named, other]})
     world = [
         event("1", "2026-01-01 10:00", "a"),
         event("2", "2026-01-01 15:00", "x"),
@@ -213,7 +244,8 @@ def test_every_entry_of_another_funnel_is_a_competing_path(build_world):
 def test_who_enters_once_enters_no_more(build_world):
     taxonomy = one_funnel(["a", "b"], window="1 day")
     other = one_funnel(["x", "y"], window="1 day", entry="first").funnels[0].model_copy(update={"funnel": "g"})
-    taxonomy = taxonomy.model_copy(update={"funnels": [*taxonomy.funnels, other]})
+    named = taxonomy.funnels[0].model_copy(update={"competes_with": ["g"]})
+    taxonomy = taxonomy.model_copy(update={"funnels": [named, other]})
     world = [
         event("1", "2026-01-01 09:00", "x"),  # g's only attempt
         event("2", "2026-01-01 10:00", "a"),
@@ -226,7 +258,68 @@ def test_who_enters_once_enters_no_more(build_world):
     ]
 
 
-def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
+def test_three_different_products_are_no_friction(build_world):
+    funnel = one_funnel(["product_viewed", "b"], window="1 day")
+
+    def views(*products):
+        return [
+            event(
+                str(n),
+                f"2026-01-01 10:0{n}",
+                "product_viewed",
+                properties={"product_id": product},
+                context={"page": {"url": "https://shop.example/product", "path": "/product"}},
+            )
+            for n, product in enumerate(products)
+        ]
+
+    assert tables_reasons(build_world([*views("lamp", "rug", "desk"), LATER], funnel)) == ["silence"]
+    assert tables_reasons(build_world([*views("lamp", "rug", "lamp", "desk"), LATER], funnel)) == ["silence"]
+    assert build_world([*views("lamp", "rug", "lamp", "lamp"), LATER], funnel).values(WHY)[0] == (
+        "friction",
+        "repeated_step",
+        "s1",
+        ["0", "2", "3"],
+    )
+
+
+def test_what_those_who_went_on_have_seen_as_often_is_never_primary(build_world):
+    """Everybody sees an error after the first step. It is shown, behind the price that only those who left saw."""
+    events = [LATER]
+    for number in range(80):
+        who = {"customer_id": f"c{number:02}"}
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        if number % 8:
+            events.append(event(f"f{number}", "2026-01-01 10:01", "error_shown", who=who))
+        if number < 40:
+            events.append(event(f"p{number}", "2026-01-01 10:02", "coupon_refused", who=who))
+        else:
+            events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
+    tables = build_world(events, PAY)
+    assert tables.values(
+        "select evidence_rank, reason, is_distinctive from marts.drop_reasons where customer_id = 'c01' order by 1"
+    ) == [(1, "commercial", True), (2, "silence", None), (3, "failure", False)]
+    assert tables.values(
+        "select signal, customers from marts.pain_points where segment_by = 'all' order by customers desc limit 1"
+    ) == [("coupon_refused", 40)]
+
+
+def test_a_failure_that_no_signal_declares_is_found_by_its_name_and_by_who_left(build_world):
+    taxonomy = PAY.model_copy(update={"signals": []})
+    events = drivers_world((25, 6), (10, 24), failure="pay_error")
+    tables = build_world(events, taxonomy)
+    assert tables.values(
+        "select candidate_kind, signal, dropped_with, advanced_with, is_driver from marts.drop_drivers"
+    ) == [("event", "pay_error", 25, 6, True)]
+    assert tables.values(
+        "select reason, signal, event_ids from marts.drop_reasons where customer_id = 'c000' order by evidence_rank"
+    ) == [("failure", "pay_error", ["f0"]), ("silence", "no_touch_in_7_days", ["f0"])]
+    # By name alone nothing is guessed: as many of those who went on have seen this one.
+    calm = build_world(drivers_world((20, 20), (20, 20), failure="pay_error"), taxonomy)
+    assert calm.values("select distinct reason from marts.drop_reasons") == [("silence",)]
+
+
+def drivers_world(with_signal: tuple[int, int], without: tuple[int, int], failure: str = "error_shown"):
     """(dropped, advanced) customers with and without a failure right after the first step."""
     events = [LATER]
     number = 0
@@ -235,7 +328,7 @@ def drivers_world(with_signal: tuple[int, int], without: tuple[int, int]):
             who = {"customer_id": f"c{number:03}"}
             events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
             if failing:
-                events.append(event(f"f{number}", "2026-01-01 10:01", "error_shown", who=who))
+                events.append(event(f"f{number}", "2026-01-01 10:01", failure, who=who))
             if advances:
                 events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
             number += 1
@@ -279,6 +372,80 @@ def test_a_signal_is_tested_as_a_whole_where_its_details_differ(build_world):
     assert tables.values("select signal, customers from marts.pain_points where segment_by = 'all'") == [
         ("failure", 40)
     ]
+
+
+def test_longer_visits_see_more_of_everything_and_that_makes_no_driver(build_world):
+    """Who strays (five pages more) mostly leaves, and mostly sees the banner. Among equals it makes no difference."""
+    events = [LATER]
+    for number in range(400):
+        who = {"customer_id": f"c{number:03}"}
+        strays = number % 2 == 0
+        leaves = number // 2 % 10 < (8 if strays else 2)
+        sees = number // 20 % 10 < (8 if strays else 2)
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        for page in range(5 if strays else 0):
+            events.append(event(f"x{number}-{page}", f"2026-01-01 10:01:0{page}", "strayed", who=who))
+        if sees:
+            events.append(event(f"f{number}", "2026-01-01 10:02", "banner_shown", who=who))
+        if not leaves:
+            events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
+    ((crude, adjusted, p, p_stratified, strata, is_driver),) = build_world(events, PAY).values(
+        "select odds_ratio, odds_ratio_stratified, p_value, p_value_stratified, strata, is_driver"
+        " from marts.drop_drivers where signal = 'banner_shown'"
+    )
+    assert crude > 4, "all visits together"
+    assert p < 1e-9
+    assert math.isclose(adjusted, 1.0), "visits of one length"
+    assert (p_stratified > 0.9, strata, is_driver) == (True, 2, False)
+
+
+def test_the_stratified_test_is_that_of_mantel_and_haenszel(build_world):
+    """Two lengths of visits, each with its own table; the numbers by hand from the textbook's formula."""
+    tables_by_length = {0: (30, 10, 12, 28), 6: (20, 15, 9, 16)}  # dropped with, without, advanced with, without
+    events, number = [LATER], 0
+    for pages, counts in tables_by_length.items():
+        for cell, (leaves, sees) in zip(counts, ((1, 1), (1, 0), (0, 1), (0, 0)), strict=True):
+            for _ in range(cell):
+                who = {"customer_id": f"c{number:03}"}
+                events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+                for page in range(pages):
+                    events.append(event(f"x{number}-{page}", f"2026-01-01 10:01:0{page}", "strayed", who=who))
+                if sees:
+                    events.append(event(f"f{number}", "2026-01-01 10:02", "banner_shown", who=who))
+                if not leaves:
+                    events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who))
+                number += 1
+    excess = variance = concordant = discordant = 0.0
+    for a, b, c, d in tables_by_length.values():
+        n = a + b + c + d
+        excess += a - (a + b) * (a + c) / n
+        variance += (a + b) * (c + d) * (a + c) * (b + d) / (n * n * (n - 1))
+        concordant, discordant = concordant + a * d / n, discordant + b * c / n
+    expected = math.erfc((abs(excess) - 0.5) / math.sqrt(2 * variance))
+    ((odds, p),) = build_world(events, PAY).values(
+        "select odds_ratio_stratified, p_value_stratified from marts.drop_drivers where signal = 'banner_shown'"
+    )
+    assert math.isclose(odds, concordant / discordant)
+    assert math.isclose(p, expected, rel_tol=2e-7)
+
+
+def test_properties_and_events_are_tried_without_a_declaration_and_in_each_segment(build_world):
+    """On phones of Spain, and only there, the step is broken."""
+    funnel = one_funnel(["a", "b"], window="1 day", segments=["country"])
+    events = [LATER]
+    for number in range(400):
+        device, country = ("phone", "desk")[number % 2], ("ES", "PT")[number // 2 % 2]
+        who = {"customer_id": f"c{number:03}"}
+        context = {"device": {"type": device}, "geo": {"country": country}}
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who, context=context))
+        if not (device == "phone" and country == "ES" and number % 5) and number % 7:
+            events.append(event(f"b{number}", "2026-01-01 10:05", "b", who=who, context=context))
+    drivers = build_world(events, funnel).values(
+        "select segment_by, segment, signal, detail from marts.drop_drivers where is_driver order by all"
+    )
+    assert ("country", "ES", "device", "phone") in drivers
+    assert ("all", "all", "device", "phone") in drivers
+    assert ("country", "PT", "device", "phone") not in drivers
 
 
 def test_drivers_wait_until_both_sides_are_known(build_world):

@@ -327,6 +327,27 @@ def test_what_is_held_constant_must_be_the_same_and_null_equals_nothing(build_wo
         assert tables.values("select status from marts.funnel_attempts") == [(status,)]
 
 
+def test_two_tickets_of_one_customer_are_two_attempts_side_by_side(build_world):
+    taxonomy = one_funnel(["look", "pick"], entry="every", hold_constant=["product_id"])
+    told = [("look", "A"), ("look", "B"), ("pick", "A"), ("pick", "B"), ("look", "A"), ("look", None), ("look", None)]
+    events = [
+        event(str(n), f"2026-01-01 10:0{n}", kind, properties={"product_id": ticket} if ticket else {})
+        for n, (kind, ticket) in enumerate(told)
+    ]
+    tables = build_world([*events, event("z", "2026-01-02 00:00")], taxonomy)
+    attempts = "select attempt, held, event_ids, status from marts.funnel_attempts order by attempt"
+    assert tables.values(attempts) == [
+        (1, ["A"], ["0", "2"], "converted"),
+        (2, ["B"], ["1", "3"], "converted"),
+        (3, ["A"], ["4", None], "open"),
+        (4, None, ["5", None], "dropped"),  # null equals nothing: each is over at once, one after the other
+        (5, None, ["6", None], "dropped"),
+    ]
+    together = one_funnel(["look", "pick"], entry="every")
+    tables = build_world(events, together)
+    assert tables.values("select event_ids from marts.funnel_attempts where status = 'converted'") == [(["0", "2"],)]
+
+
 def test_ties_are_tolerated_back_from_the_newest_event(build_world):
     taxonomy = one_funnel(["a", "b"], window="1 day", tie_tolerance="2 seconds")
     for at, status in (("09:59:58.000000", "converted"), ("09:59:57.999999", "dropped")):

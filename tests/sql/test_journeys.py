@@ -111,13 +111,70 @@ def test_each_touch_has_one_stage_and_the_journey_remembers_the_furthest(build_w
         ("consideration", "selection", "consideration", "before", "request"),
         ("unlabelled", "selection", "consideration", None, None),
     ]
+    # `something_new` has no stage, so nothing goes there.
     assert tables.values(
         "select from_stage, to_stage, seconds_in_stage, is_regression from marts.stage_transitions order by 4, 1"
     ) == [
         ("awareness", "selection", 60.0, False),
-        ("consideration", "unlabelled", 60.0, False),
         ("selection", "consideration", 60.0, True),
     ]
+
+
+def test_a_regression_is_found_across_what_no_rule_labels(build_world):
+    kinds = ["something_new", "product_added", "something_new", "other", "product_viewed", "other", "product_viewed"]
+    tables = build_world([event(str(n), f"2026-01-01 10:0{n}", kind) for n, kind in enumerate(kinds)])
+    assert tables.values(
+        "select from_stage, to_stage, seconds_in_stage, is_regression, transition_order, event_id"
+        " from marts.stage_transitions"
+    ) == [("selection", "consideration", 180.0, True, 1, "4")]
+
+
+def test_a_survey_judges_the_stage_and_the_touch_before_it(build_world):
+    answer = {"properties": {"survey": {"kind": "nps", "score": 9}}, "channel": "email"}
+    tables = build_world(
+        [
+            event("0", "2026-01-01 09:00", "survey_answered", **answer),  # before anything that it could judge
+            event("1", "2026-01-01 10:00", "product_added"),
+            event("2", "2026-01-01 10:01", "order_completed"),
+            event("3", "2026-01-03 10:00", "order_delivered", initiator="company"),
+            event("4", "2026-01-03 11:00", "survey_shown"),
+            event("5", "2026-01-04 10:00", "survey_sent", initiator="company"),
+            event(
+                "6",
+                "2026-01-04 10:01",
+                "email_opened",
+                channel="email",
+                properties={"survey": {"kind": "nps"}},
+            ),
+            event("7", "2026-01-04 10:02", "survey_answered", **answer),
+            event("8", "2026-01-04 10:03", "survey_answered", **answer),  # its neighbour is no subject either
+            event("9", "2026-01-04 10:04", "page_viewed"),
+        ]
+    )
+    judged = "select event_id, judged_event_id, judged_stage from marts.touchpoints order by 1"
+    asked = {"7": ("3", "experience"), "8": ("3", "experience")}
+    assert tables.values(judged) == [(str(n), *asked.get(str(n), (None, None))) for n in range(10)]
+
+
+def test_a_survey_judges_the_last_touch_and_the_last_stage_that_a_rule_gave(build_world):
+    answer = {"properties": {"survey": {"kind": "csat", "score": 2}}}
+    kinds = ["product_added", "something_new"]
+    touches = [event(str(n), f"2026-01-01 10:0{n}", kind) for n, kind in enumerate(kinds)]
+    tables = build_world([*touches, event("2", "2026-01-01 10:02", "rated", **answer)])
+    judged = "select judged_event_id, judged_stage from marts.touchpoints where event_id = '2'"
+    assert tables.values(judged) == [("1", "selection")]
+
+
+def test_a_survey_of_another_customer_or_journey_judges_nothing_here(build_world):
+    answer = {"properties": {"survey": {"kind": "nps", "score": 3}}}
+    tables = build_world(
+        [
+            event("1", "2026-01-01 10:00", "product_added"),
+            event("2", "2026-03-01 10:00", "survey_answered", **answer),  # a journey of its own
+            event("3", "2026-01-01 10:01", "survey_answered", who={"customer_id": "bob"}, **answer),
+        ]
+    )
+    assert tables.values("select distinct judged_event_id, judged_stage from marts.touchpoints") == [(None, None)]
 
 
 def test_stages_that_need_history(build_world):
