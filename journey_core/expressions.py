@@ -5,6 +5,7 @@ sqlglot reads it, an allow-list of node types bounds it, and DuckDB says its typ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -52,7 +53,9 @@ def allowed_tree(text: str, more_nodes: tuple[type[exp.Expr], ...] = ()) -> exp.
         # sqlglot raises ValueError on JSON paths that its DuckDB dialect cannot write.
         tree = sqlglot.parse_one(text, dialect="duckdb")
     except (SqlglotError, ValueError, RecursionError) as error:
-        raise TaxonomyError(f"`{text}` is no SQL expression: {error}") from error
+        said = re.sub(r"\x1b\[\d+m", "", str(error))  # sqlglot underlines for a terminal
+        cut = "" if text.count("(") == text.count(")") else " (within { } YAML ends it at a comma: put it in quotes)"
+        raise TaxonomyError(f"`{text}` is no SQL expression{cut}: {said}") from error
     for node in tree.walk():
         if not isinstance(node, (*_ALLOWED_NODES, *more_nodes)):
             if node.key.startswith("jsonpath"):

@@ -183,6 +183,11 @@ class _Csv(_Text):
         if header is None:
             return {}
         assert isinstance(header, list)
+        if len(header) == 1 and any(mark in header[0] for mark in ",;\t|"):
+            raise InputError(
+                f"{self.path}: its header is one column, {header[0]!r}; name the mark between columns in the mapping, "
+                'as `reader: {delimiter: ";"}`'
+            )
         seen = Counter(header)
         columns = {name: Column(f"c{place}", "VARCHAR") for place, name in enumerate(header) if seen[name] == 1}
         return {"row_number": Column("row_number", "BIGINT")} | columns

@@ -80,13 +80,13 @@ class Fields(Document):
     event_type: str
     channel: str
     occurred_at: str
-    identifiers: str | Annotated[dict[str, str], Field(min_length=1)]
+    identifiers: str | Annotated[dict[Any, Any], Field(min_length=1)]
     sent_at: str | None = None
     received_at: str | None = None
     sequence: str | None = None
     initiator: str | None = None
-    context: str | dict[str, Any] = {}
-    properties: str | dict[str, Any] = {}
+    context: str | dict[Any, Any] = {}
+    properties: str | dict[Any, Any] = {}
 
 
 class Mapping(Document):
@@ -175,6 +175,8 @@ class _Planner:
                 members.append((str(name), sql))
             # An object of which nothing is known says nothing, and the columnar check would send it to pydantic.
             return f"nullif({json_object(members)}, '{{}}')"
+        if written is None:
+            return "null"
         try:
             return f"try({self._value(self.expressions.read(str(written)), path)})"
         except TaxonomyError as error:

@@ -233,9 +233,11 @@ class Expressions:
         kind = self._kind(sql, written).id
         if wanted.startswith(("TIMESTAMP", "DATETIME")):
             return _sql(self._cast_to_time(sql, kind, isinstance(node.this, exp.Literal), written))
-        return _sql(
-            f"calendar_day({sql})" if wanted == "DATE" and kind == "varchar" else f"try_cast({sql} as {wanted})"
-        )
+        if kind == "varchar" and wanted == "DATE":
+            return _sql(f"calendar_day({sql})")
+        # DuckDB would read '10.75' as 11.
+        whole = f"whole_number({sql})" if kind == "varchar" and wanted.endswith("INT") else sql
+        return _sql(f"try_cast({whole} as {wanted})")
 
     def _cast_to_time(self, sql: str, kind: str, is_literal: bool, written: str) -> str:
         if is_literal and self._is_null(f"instant({sql})"):
@@ -318,9 +320,8 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
             else coalesce(try(rfc_3339(instant(x))), x) end""",
         "contract_number(x)": r"""case when regexp_full_match(x, '-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?') then x
             when isfinite(try_cast(x as double)) then try_cast(x as double)::varchar else to_json(x)::varchar end""",
-        "contract_integer(x)": r"""case when regexp_full_match(trim(x), '[+-]?\d+(\.0*)?')
-            then coalesce(try_cast(split_part(trim(x), '.', 1) as bigint)::varchar, to_json(x)::varchar)
-            else to_json(x)::varchar end""",
+        "whole_number(x)": r"regexp_extract(nullif(trim(x), ''), '^([+-]?\d+)(\.0*)?$', 1)",
+        "contract_integer(x)": "coalesce(try_cast(whole_number(x) as bigint)::varchar, to_json(x)::varchar)",
         "contract_boolean(x)": "coalesce(try_cast(trim(x) as boolean)::varchar, to_json(x)::varchar)",
     }
     # A macro reads those before it.

@@ -264,13 +264,16 @@ def test_a_key_that_no_row_has_is_a_mistake_unless_the_mapping_says_that_it_may_
         ("coalesce(missing, name)", "ann"),
         ("case when name = 'ann' then props end", '{"revenue": 1.10}'),
         ("cast(name as integer)", None),
+        ("cast(amount as integer)", None),  # 10.75 is not 11
+        ("cast(code as bigint)", 7),
+        ("value in (500, 501)", True),
         ("cast('{\"a\": 1.0}' as json) -> '$.a'", 1.0),
     ],
 )
 def test_an_expression_reads_texts_as_what_it_needs(world, expression, value):
     row = (
         '{"id": "1", "u": "ann", "at": "2026-01-01T10:00:00+02:00", "amount": "10.75", "code": "07", "name": "ann",'
-        ' "properties": {"revenue": 1.10}, "props": "{\\"revenue\\": 1.10}", "ms": 1767225600123, "missing": null,'
+        ' "properties": {"revenue": 1.10}, "props": "{\\"revenue\\": 1.10}", "ms": 1767225600123, "missing": null, "value": 500,'
         ' "params": [{"key": "page_location", "value": {"string_value": "/x", "int_value": null}},'
         ' {"key": "ga_session_id", "value": {"int_value": 12345678901234567890}}, {"key": "plain", "value": 5}]}'
     )
@@ -292,7 +295,7 @@ def test_an_expression_for_a_time_needs_no_brackets(world):
         ("value ->> 'a.b'", "one key or two?"),
         ("lookup(value)", "another number of values"),
         ("read_text('/etc/passwd')", "not allowed here"),
-        ("lower(", "is no SQL expression"),
+        ("lower(", "within { } YAML ends it at a comma: put it in quotes"),
         ("value + [", "is no SQL expression"),
         ("timestamp '2026-01-01' > at", "is no time with an offset"),
         ("row_number + interval '1 day'", "Candidate functions"),
@@ -408,6 +411,8 @@ def test_a_file_at_fault_is_named_with_the_whole_reason(world, tmp_path):
         world.read("log.parquet", b"PAR1 no")
     with pytest.raises(InputError, match=r"log\.csv:1: the header cannot be read"):
         world.read("log.csv", b'"id"x,at\n')
+    with pytest.raises(InputError, match=r"log\.csv: its header is one column, 'id;at;u'; .*delimiter"):
+        world.read("log.csv", b"id;at;u\n")
 
 
 def test_a_file_without_one_readable_row_blames_the_file_and_not_the_mapping(world):
