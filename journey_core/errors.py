@@ -3,6 +3,7 @@
     JourneyError                 asked wrongly, or the world is not as needed: exit 2
     ├── TaxonomyError            a taxonomy or mapping names something that does not exist
     ├── InputError               a file is unreadable or not what it should be
+    │   └── NothingAcceptedError a file holds nothing, or nothing that can be accepted: exit 1
     ├── NotBuiltError            a table or release is asked for before it exists
     ├── BrokerError              no Kafka: Java, Maven, port, address
     ├── LandingGapError          Kafka no longer holds what the lake has not landed yet
@@ -27,6 +28,12 @@ class TaxonomyError(JourneyError):
 
 class InputError(JourneyError):
     """A file is unreadable, or not what it should be."""
+
+
+class NothingAcceptedError(InputError):
+    """A file is read, and nothing in it can be accepted."""
+
+    exit_code = 1
 
 
 class NotBuiltError(JourneyError):

@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         return self.home / "releases"
 
     @property
+    def rejected(self) -> Path:
+        """The folder of rows that `journey produce` could not send."""
+        return self.home / "rejected"
+
+    @property
     def checks(self) -> Path:
         """The folder of check results and their Data Docs, one sub-folder per build."""
         return self.home / "checks"
