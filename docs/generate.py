@@ -54,7 +54,7 @@ def _written(default: object) -> str:
 
 
 def _command(command: click.Command, path: str) -> list[str]:
-    lines = ["", f"## {path}", "", (command.help or "").replace("\b", "").strip()]
+    lines = ["", f"## {path}", "", _help(command.help or "")]
     options = [option for option in command.params if option.name != "help"]
     if options:
         lines += ["", "| | default | |", "|---|---|---|"]
@@ -65,6 +65,12 @@ def _command(command: click.Command, path: str) -> list[str]:
     for name, inner in getattr(command, "commands", {}).items():
         lines += _command(inner, f"{path} {name}")
     return lines
+
+
+def _help(text: str) -> str:
+    """A command's help; what click prints as it stands (`\\b`) is a block of code."""
+    parts = text.strip().split("\n\n")
+    return "\n\n".join(f"```yaml\n{part[1:].strip()}\n```" if part.startswith("\b") else part for part in parts)
 
 
 def tables() -> str:

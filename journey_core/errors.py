@@ -3,12 +3,14 @@
     JourneyError                 asked wrongly, or the world is not as needed: exit 2
     ├── TaxonomyError            a taxonomy or mapping names something that does not exist
     ├── InputError               a file is unreadable or not what it should be
+    │   └── NothingAcceptedError a file holds nothing, or nothing that can be accepted: exit 1
     ├── NotBuiltError            a table or release is asked for before it exists
     ├── BrokerError              no Kafka: Java, Maven, port, address
     ├── LandingGapError          Kafka no longer holds what the lake has not landed yet
     ├── SupersededError          another lander has committed the same range: nothing is lost
     ├── StorageError             the disk is full or refuses to be written
-    └── CheckFailedError         a contract of a table is broken: exit 1
+    ├── CheckFailedError         a contract of a table is broken: exit 1
+    └── RefusedError             a release would lack most of what it should hold: exit 1
 
 Each message says what, where and what next.
 """
@@ -26,6 +28,12 @@ class TaxonomyError(JourneyError):
 
 class InputError(JourneyError):
     """A file is unreadable, or not what it should be."""
+
+
+class NothingAcceptedError(InputError):
+    """A file is read, and nothing in it can be accepted."""
+
+    exit_code = 1
 
 
 class NotBuiltError(JourneyError):
@@ -52,5 +60,11 @@ class StorageError(JourneyError):
 
 class CheckFailedError(JourneyError):
     """A table breaks its contract; nothing is published."""
+
+    exit_code = 1
+
+
+class RefusedError(JourneyError):
+    """Most records are rejected, or most customers of the current release would be lost; nothing is published."""
 
     exit_code = 1

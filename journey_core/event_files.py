@@ -1,51 +1,67 @@
-"""Files of canonical events, as `journey build --events` takes them: JSONL, or Parquet with the contract's fields."""
+"""Files of canonical events, as `journey build --events` takes them: JSONL, a JSON array, or Parquet."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
+from journey_core.contract import RECORDS, records_of
 from journey_core.errors import InputError
-from journey_core.expressions import as_json, quote
+from journey_core.expressions import quote
+from journey_core.json_text import instant, json_object, json_text, literal
+from journey_core.lines import kind_of, read_values
+
+_TEXTS = (".jsonl", ".ndjson", ".json")
+_TIMES = ("occurred_at", "sent_at", "received_at")
+_OBJECTS = ("identifiers", "context", "properties")
 
 
-def read_events(path: Path) -> list[bytes | None]:
-    """Each event of a JSONL or Parquet file as JSON bytes, in the file's order. Blank lines are no events.
+def read_events(path: Path) -> pa.Table:
+    """A record (columns of `RECORDS`) for each event of a file, in the file's order; the offset is its line, from 1.
 
-    Raises InputError where the file is unreadable. What a line holds is judged later: a bad one is rejected, counted.
+    JSONL and a `.json` array may be compressed (`.gz`, `.zst`). Naive times of Parquet count as UTC. Raises InputError
+    where the file is unreadable. The contract judges each record later: a bad line is one rejected record.
     """
+    kind = kind_of(path)
     try:
-        if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-            return [line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
-        if path.suffix.lower() == ".parquet":
-            return _parquet(path)
-    except (OSError, duckdb.Error) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        if kind in _TEXTS:
+            lines = list(read_values(path))
+            return _records([line.value for line in lines], [line.line for line in lines])
+        if kind == ".parquet":
+            values = _parquet(path)
+            return _records(values, range(1, len(values) + 1))
+    except (OSError, UnicodeError, duckdb.Error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
     raise InputError(
         f"{path}: canonical events come as .jsonl or .parquet; any other log goes through `journey produce`"
     )
 
 
+def _records(values: list[bytes | None], lines: Sequence[int]) -> pa.Table:
+    place = RECORDS.get_field_index("offset")
+    return records_of(values, topic="file").set_column(place, RECORDS.field(place), pa.array(lines, pa.int64()))
+
+
 def _parquet(path: Path) -> list[bytes | None]:
-    quoted = str(path).replace("'", "''")
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute(f"create view events as from read_parquet('{quoted}')")
-        columns = {row[0]: row[1] for row in connection.execute("describe events").fetchall()}
-        members = ", ".join(
-            f"'{name.replace(chr(39), chr(39) * 2)}', {_json(name, kind)}" for name, kind in columns.items()
-        )
-        # Absent is not null: a missing value leaves its field out, as a producer does.
-        rows = connection.execute(
-            f"select json_merge_patch('{{}}', json_object({members}))::varchar from events"
-        ).fetchall()
+        connection.execute(f"create view events as from read_parquet({literal(str(path))})")
+        columns = connection.sql("from events")
+        members = [(name, _json(name, kind)) for name, kind in zip(columns.columns, columns.types, strict=True)]
+        rows = connection.execute(f"select {json_object(members)} from events").fetchall()
     return [text.encode() for (text,) in rows]
 
 
-def _json(name: str, kind: str) -> str:
+def _json(name: str, kind: Any) -> str:
     quoted = quote(name)
-    if kind == "VARCHAR" and name in ("identifiers", "context", "properties"):
+    if name in _TIMES and kind.id == "date":
+        return f"to_json({instant(f'{quoted}::timestamp', 'timestamp')})::varchar"
+    if name in _OBJECTS and kind.id == "varchar":
         # Text that is no JSON goes on as text: the contract rejects and counts that row, not the file.
-        return f"coalesce(try_cast({quoted} as json), to_json({quoted}))"
-    return as_json(quoted, kind)
+        whole = f"case when json_valid({quoted}) then {quoted} else to_json({quoted})::varchar end"
+        return f"nullif({whole}, 'null')"
+    return json_text(quoted, kind)

@@ -5,6 +5,7 @@ sqlglot reads it, an allow-list of node types bounds it, and DuckDB says its typ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -34,17 +35,9 @@ def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = F
     Casts become `try_cast`: a value that does not fit is null, never the end of a build. Raises TaxonomyError with
     what is wrong and what is allowed.
     """
-    try:
-        tree = sqlglot.parse_one(text, dialect="duckdb")
-    except SqlglotError as error:
-        raise TaxonomyError(f"`{text}` is no SQL expression: {str(error).splitlines()[0]}") from error
-    for node in tree.walk():
-        if not isinstance(node, _ALLOWED_NODES):
-            name = node.sql(dialect="duckdb")
-            raise TaxonomyError(f"`{name}` ({node.key}) is not allowed here: write one scalar expression over columns")
-        if isinstance(node, exp.Escape) and len(node.expression.name) != 1:
-            raise TaxonomyError(f"`{node.sql(dialect='duckdb')}`: the escape is one character")
-        if isinstance(node, exp.Column) and (node.name not in columns or node.table):
+    tree = allowed_tree(text)
+    for node in tree.find_all(exp.Column):
+        if node.name not in columns or node.table:
             raise TaxonomyError(f"unknown column `{node.sql()}`; known: {', '.join(sorted(columns))}")
     tree = tree.transform(_cast_softly).transform(partial(_compare_as_text, columns=columns))
     sql = tree.sql(dialect="duckdb")
@@ -54,9 +47,29 @@ def parse_expression(text: str, columns: Mapping[str, str], *, boolean: bool = F
     return sql
 
 
+def allowed_tree(text: str, more_nodes: tuple[type[exp.Expr], ...] = ()) -> exp.Expr:
+    """One expression as sqlglot reads it, of allowed nodes and `more_nodes` alone. Raises TaxonomyError."""
+    try:
+        # sqlglot raises ValueError on JSON paths that its DuckDB dialect cannot write.
+        tree = sqlglot.parse_one(text, dialect="duckdb")
+    except (SqlglotError, ValueError, RecursionError) as error:
+        said = re.sub(r"\x1b\[\d+m", "", str(error))  # sqlglot underlines for a terminal
+        cut = "" if text.count("(") == text.count(")") else " (within { } YAML ends it at a comma: put it in quotes)"
+        raise TaxonomyError(f"`{text}` is no SQL expression{cut}: {said}") from error
+    for node in tree.walk():
+        if not isinstance(node, (*_ALLOWED_NODES, *more_nodes)):
+            if node.key.startswith("jsonpath"):
+                raise TaxonomyError(f"`{text}`: a path names keys and places alone, as '$.items[0].id' ({node.key})")
+            name = node.sql(dialect="duckdb")
+            raise TaxonomyError(f"`{name}` ({node.key}) is not allowed here: write one scalar expression over columns")
+        if isinstance(node, exp.Escape) and len(node.expression.name) != 1:
+            raise TaxonomyError(f"`{node.sql(dialect='duckdb')}`: the escape is one character")
+    return tree
+
+
 def _cast_softly(node: exp.Expression) -> exp.Expression:
     if isinstance(node, exp.StrToTime):
-        return exp.Anonymous(this="try_strptime", expressions=[node.this, exp.Literal.string(_time_format(node))])
+        return exp.Anonymous(this="try_strptime", expressions=[node.this, exp.Literal.string(time_format(node))])
     return exp.TryCast(**node.args) if type(node) is exp.Cast else node
 
 
@@ -67,7 +80,8 @@ def _compare_as_text(node: exp.Expression, columns: Mapping[str, str]) -> exp.Ex
     return node
 
 
-def _time_format(node: exp.Expression) -> str:
+def time_format(node: exp.Expression) -> str:
+    """The format of a `strptime`, in DuckDB's signs."""
     return str(node.args["format"].name)
 
 
@@ -99,7 +113,7 @@ def _type_of(sql: str, columns: tuple[tuple[str, str], ...]) -> str:
     try:
         described: list[Any] = ask(f"describe select {sql} as value from (select {row})")
     except duckdb.Error as error:
-        raise TaxonomyError(f"`{sql}` does not work: {str(error).splitlines()[0]}") from error
+        raise TaxonomyError(f"`{sql}` does not work: {error}") from error
     return str(described[0][1])
 
 

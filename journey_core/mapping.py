@@ -1,7 +1,9 @@
-"""Any CSV, Parquet or JSONL log into canonical events, by a mapping: one SQL expression per field of the contract.
+"""A mapping: one SQL expression per field of the contract, over the columns of a log (docs/recipes/mapping.md).
 
 ```yaml
 mapping: loan_application
+timezone: Europe/Amsterdam
+where: activity <> 'A_TEST'
 fields:
   event_id: "'loan-' || seq"
   event_type: activity
@@ -11,61 +13,80 @@ fields:
   properties: {amount: '"case:AMOUNT_REQ"'}
 ```
 
-Expressions name the file's columns and are checked as a taxonomy's predicates are; a null leaves its field out. What
-the contract would reject is produced all the same: it lands in `rejected_events`, where it is counted.
+A null leaves its field out.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import codecs
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-import duckdb
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from journey_core.documents import Document, Mistake, read_document
-from journey_core.errors import InputError, TaxonomyError
-from journey_core.events import CHANNELS, event_key, topic_of
-from journey_core.expressions import as_json, parse_expression, type_of
+from journey_core.errors import TaxonomyError
+from journey_core.events import Context
+from journey_core.expressions import ask
+from journey_core.json_text import INSTANTS, NAIVE_TIMES, NUMBERS, instant, json_object, json_text
+from journey_core.mapping_sql import MARK, Column, Expressions, Value
 from journey_core.paths import SCHEMAS
 
 MAPPINGS = SCHEMAS / "mappings"
-_READERS = {
-    ".parquet": "read_parquet",
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".jsonl": "read_json_auto",
-    ".ndjson": "read_json_auto",
+
+Wanted = Literal["text", "time", "integer", "number", "boolean", "object", "anything"]
+_WANTED: dict[Any, Wanted] = {str: "text", float: "number", bool: "boolean"}
+_FIELDS: dict[str, Wanted] = {
+    "occurred_at": "time",
+    "sent_at": "time",
+    "received_at": "time",
+    "sequence": "integer",
+    "identifiers": "object",
+    "context": "object",
+    "properties": "object",
 }
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a producer sends: `value` is one event as JSON, `key` its strongest identifier."""
+def _known_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError as error:
+        raise ValueError(f"{name} is no encoding that Python knows, as utf-8, latin-1, cp1252, utf-16") from error
 
-    topic: str
-    key: bytes | None
-    value: bytes | None
+
+def _known_zone(name: str) -> str:
+    if not ask("select 1 from pg_timezone_names() where name = ?", name):
+        raise ValueError(f"{name} is no time zone: write one of the IANA's names, as Europe/Madrid or UTC")
+    return name
+
+
+class Reader(Document):
+    """How to read the file. Nothing of it is found out by looking at the first rows."""
+
+    format: Literal["csv", "tsv", "jsonl", "ndjson", "json", "parquet"] | None = None
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quote: Annotated[str, Field(max_length=1)] = '"'
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
 
 
 class Fields(Document):
-    """Field of the contract → SQL expression over the file's columns."""
+    """Field of the contract → SQL expression over the file's columns; a whole object may come from one expression."""
 
     event_id: str
     event_type: str
     channel: str
     occurred_at: str
-    identifiers: dict[str, str] = Field(min_length=1)
+    identifiers: str | Annotated[dict[Any, Any], Field(min_length=1)]
     sent_at: str | None = None
     received_at: str | None = None
     sequence: str | None = None
     initiator: str | None = None
-    context: dict[str, Any] = {}
-    properties: dict[str, Any] = {}
+    context: str | dict[Any, Any] = {}
+    properties: str | dict[Any, Any] = {}
 
 
 class Mapping(Document):
@@ -73,54 +94,142 @@ class Mapping(Document):
 
     mapping: str
     about: str = ""
+    reader: Reader = Reader()
+    timezone: Annotated[str, AfterValidator(_known_zone)] | None = None
+    where: str | None = None
+    each: Annotated[dict[str, str], Field(min_length=1, max_length=1)] | None = None
     fields: Fields
 
 
-def read_log(path: Path, mapping_file: Path) -> tuple[int, Iterator[Record]]:
-    """The number of rows of a log, and its records in the file's order, streamed.
+@dataclass(frozen=True)
+class Plan:
+    """A mapping as SQL over the columns of one file: all strings are expressions.
 
-    Raises InputError where the file is unreadable, TaxonomyError where the mapping names what the file does not have.
+    `each` gives a list of JSON, null where the value is no list; `event` is one event's JSON text.
     """
-    with _open(path) as connection:
-        columns = {row[0]: row[1] for row in connection.execute("describe log").fetchall()}
-        rows = connection.execute("select count(*) from log").fetchall()[0][0]
-    mapping = read_document(_mapping_path(mapping_file), Mapping, lambda document: _mistakes(document, columns))
-    fields = mapping.fields.model_dump(exclude_none=True)
-    # The contract wants these as text, and the commonest log has numbers for ids.
-    for name in ("event_id", "event_type", "channel", "initiator"):
-        if name in fields:
-            fields[name] = f"cast({fields[name]} as varchar)"
-    fields["identifiers"] = {name: f"cast({written} as varchar)" for name, written in fields["identifiers"].items()}
-    select = f"select {_object(fields, columns)}::varchar from log"
-    return rows, _records(path, select)
+
+    where: str
+    each: str | None
+    item: str | None
+    event: str
+    used: dict[str, Column]
 
 
-def _records(path: Path, select: str) -> Iterator[Record]:
-    with _open(path) as connection:
-        result = connection.execute(select)
-        while batch := result.fetchmany(10_000):
-            for (text,) in batch:
-                event = json.loads(text)
-                # What names no channel of the contract lands all the same, and is rejected and counted there.
-                channel = event.get("channel")
-                topic = topic_of(channel if channel in CHANNELS else "unknown")
-                identifiers = event.get("identifiers")
-                yield Record(topic, event_key(identifiers).encode() if identifiers else None, text.encode())
+def read_mapping(name_or_file: Path) -> Mapping:
+    """The mapping itself, not yet checked against a file. Raises TaxonomyError naming file, line and key."""
+    return read_document(_mapping_path(name_or_file), Mapping)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: a log is one of {', '.join(_READERS)}, told by its ending")
-    quoted = str(path).replace("'", "''")
-    with duckdb.connect() as connection:
+def plan(name_or_file: Path, columns: dict[str, Column]) -> Plan:
+    """Check a mapping against a file's columns. Raises TaxonomyError naming the mapping's file, line and key."""
+    found: list[Plan] = []
+
+    def mistakes(mapping: Mapping) -> Iterator[Mistake]:
+        planner = _Planner(mapping, columns)
+        yield from planner.mistakes()
+        found.append(planner.plan)
+
+    read_document(_mapping_path(name_or_file), Mapping, mistakes)
+    return found[0]
+
+
+class _Planner:
+    def __init__(self, mapping: Mapping, columns: dict[str, Column]) -> None:
+        self.mapping = mapping
+        self.expressions = Expressions(columns, mapping.timezone, mapping.reader.date_order)
+        self.plan = Plan("true", None, None, "", {})
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong, each with its place; after the last one `plan` is whole."""
+        where, each, item = "true", None, None
         try:
-            connection.execute("set timezone = 'UTC'")
-            connection.execute(f"create view log as from {reader}('{quoted}')")
-            yield connection
-        except duckdb.Error as error:
-            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+            if self.mapping.where is not None:
+                value = self.expressions.read(self.mapping.where)
+                if value.kind.id != "boolean" or value.is_json:
+                    kind = "JSON text" if value.is_json else value.kind
+                    raise TaxonomyError(f"`{self.mapping.where}` is no boolean expression: its type is {kind}")
+                where = f"coalesce(try({value.sql}), false)"
+        except TaxonomyError as error:
+            yield ("where",), str(error)
+        for name, written in (self.mapping.each or {}).items():
+            try:
+                document = self.expressions.document(self.expressions.read(written))
+                each, item = f"try({document})", name
+                self.expressions.add(name, Column("item", "JSON"))
+                self.expressions.add(f"{name}_number", Column("item_number", "BIGINT"))
+            except TaxonomyError as error:
+                yield ("each", name), str(error)
+        members = []
+        for name, written in self.mapping.fields.model_dump(exclude_none=True).items():
+            sql = yield from self._member(written, (name,))
+            members.append((name, sql))
+        used = {name: column for name, column in self.expressions.used.items() if not column.sql.startswith("item")}
+        self.plan = Plan(where, each, item, f"unmarked({json_object(members)})", used)
+
+    def _member(self, written: Any, path: tuple[str, ...]) -> Generator[Mistake, None, str]:
+        """The mistakes of one member, and SQL of its JSON text."""
+        if isinstance(written, dict):
+            members = []
+            for name, inner in written.items():
+                sql = yield from self._member(inner, (*path, str(name)))
+                members.append((str(name), sql))
+            # An object of which nothing is known says nothing, and the columnar check would send it to pydantic.
+            return f"nullif({json_object(members)}, '{{}}')"
+        if written is None:
+            return "null"
+        try:
+            return f"try({self._value(self.expressions.read(str(written)), path)})"
+        except TaxonomyError as error:
+            yield ("fields", *path), str(error)
+            return "null"
+
+    def _value(self, value: Value, path: tuple[str, ...]) -> str:
+        wanted = wanted_at(path)
+        if wanted == "time":
+            return self._time(value)
+        if wanted == "anything":
+            if value.is_json:
+                return f"nullif({value.sql}::varchar, 'null')"
+            return json_text(value.sql, value.kind, zone="")
+        text = self.expressions.text(value)
+        if wanted == "object":
+            document = self.expressions.document(value)
+            # Identifiers are texts: a number loses its mark here, and stays the string that carried it.
+            whole = f"{document}::varchar"
+            whole = f"replace({whole}, '{MARK}', '')" if path == ("identifiers",) else whole
+            return f"coalesce(nullif({whole}, 'null'), to_json({text})::varchar)"
+        return f"to_json({text})::varchar" if wanted == "text" else f"contract_{wanted}({text})"
+
+    def _time(self, value: Value) -> str:
+        kind = value.kind.id
+        if kind in INSTANTS:
+            return f"to_json({instant(value.sql, kind)})::varchar"
+        if kind in NAIVE_TIMES or kind == "date":
+            if self.mapping.timezone is None:
+                raise TaxonomyError("this time has no offset: say in which zone it is, as `timezone: Europe/Madrid`")
+            return f"to_json(rfc_3339(timezone('{self.mapping.timezone}', {value.sql}::timestamp)))::varchar"
+        if kind in NUMBERS:
+            raise TaxonomyError(f"this is a number ({value.kind}): say what it counts by epoch_s, epoch_ms or epoch_us")
+        return f"to_json(contract_time({self.expressions.text(value)}))::varchar"
+
+
+def wanted_at(path: Sequence[str]) -> Wanted:
+    """What the contract wants at a path, as `("context", "geo", "latitude")` → number."""
+    if len(path) == 1:
+        return _FIELDS.get(path[0], "text")
+    if path[0] == "identifiers":
+        return "text"
+    model: Any = Context if path[0] == "context" else None
+    for name in path[1:]:
+        field = model.model_fields.get(name) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            return "anything"
+        # `Annotated[str, ...] | None` → `str`
+        kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
+        model = get_args(kinds[0])[0] if get_args(kinds[0]) else kinds[0]
+    if model is None:
+        return "anything"
+    return _WANTED.get(model, "object")
 
 
 def _mapping_path(name_or_file: Path) -> Path:
@@ -131,28 +240,3 @@ def _mapping_path(name_or_file: Path) -> Path:
     if not path.is_file():
         raise TaxonomyError(f"no mapping `{name_or_file}`: name one of {shipped}, or give the path of a YAML file")
     return path
-
-
-def _mistakes(mapping: Mapping, columns: dict[str, str]) -> Iterator[Mistake]:
-    def walk(value: Any, where: tuple[int | str, ...]) -> Iterator[Mistake]:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                yield from walk(inner, (*where, name))
-            return
-        try:
-            parse_expression(str(value), columns)
-        except TaxonomyError as error:
-            yield where, str(error)
-
-    return walk(mapping.fields.model_dump(exclude_none=True), ("fields",))
-
-
-def _object(value: Any, columns: dict[str, str]) -> str:
-    """SQL of one JSON object; null members are left out, as a producer leaves out what it does not know."""
-    if not isinstance(value, dict):
-        sql = parse_expression(str(value), columns)
-        return as_json(sql, type_of(sql, columns))
-    pairs = ", ".join(
-        f"'{name.replace(chr(39), chr(39) * 2)}', {_object(inner, columns)}" for name, inner in value.items()
-    )
-    return f"json_merge_patch('{{}}', json_object({pairs}))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from journey_core.errors import InputError, JourneyError
-from journey_core.mapping import read_log
+from journey_core.logs import Record, read_log
 from journey_core.release import current_release, query_release
 from pipelines import broker as local_broker
 from pipelines.build import build as build_tables
@@ -32,7 +32,8 @@ from pipelines.erase import export as export_person
 from pipelines.explain import explain_funnel
 from pipelines.land import land as land_events
 from pipelines.lean import leave_pandas_out
-from pipelines.produce import send, write_jsonl
+from pipelines.produce import Produced, send, write_jsonl
+from pipelines.produce import produce as produce_log
 from pipelines.progress import Progress
 from pipelines.publish import publish as publish_tables
 from pipelines.replay import replay_rejected as replay
@@ -117,22 +118,49 @@ def simulate(
 
 @app.command()
 def produce(
-    file: Annotated[Path, typer.Argument(help="A CSV, Parquet or JSONL log.")],
+    file: Annotated[Path, typer.Argument(help="A CSV, TSV, Parquet, JSONL or JSON log; text may be .gz or .zst.")],
     mapping: Annotated[Path, typer.Option(help="A shipped mapping's name, or a YAML file: field → SQL expression.")],
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
 ) -> None:
     """Turn any log into canonical events, by a mapping → Kafka.
 
+    A mapping is YAML. It has an SQL expression over the file's columns for each field of the event:
+
+    \b
+    mapping: shop
+    timezone: Europe/Madrid          # of times without an offset; without it they are refused
+    reader: {delimiter: ";", encoding: latin-1, date_order: dmy}
+    where: status <> 'test'          # rows to keep
+    each: {item: items}              # one event per member of a list
+    fields:
+      event_id: order_id || '-' || item_number
+      event_type: "'product_added'"
+      channel: "'web'"
+      occurred_at: created_at        # or epoch_s(ts), epoch_ms(ts), epoch_us(ts)
+      identifiers: {customer_id: user.id}
+      properties: {product_id: item.sku, revenue: properties.revenue, page: "lookup(params, 'page')"}
+
+    Text files are read as text: a value has the type that the mapping gives it. A row that becomes no valid event is
+    written to OUT.rejected.jsonl (without --out: JOURNEY_HOME/rejected/) with its line and the reason; the others go
+    on. Exit 1 where nothing is accepted. All of it: docs/recipes/mapping.md.
+
     Example: journey produce loans.parquet --mapping loan_application
     """
-    rows, records = read_log(file, mapping)
-    with _shown() as progress:
-        if out is None:
-            produced = send(records, Settings(), total=rows, progress=progress)
-        else:
-            with _file_errors(out):
-                produced = write_jsonl(records, out)
+    settings = Settings()
+    log = read_log(file, mapping)
+    is_file = out is not None and (out.is_file() or not out.exists())
+    rejected = out.with_suffix(".rejected.jsonl") if out and is_file else settings.rejected / f"{file.name}.jsonl"
+    with _shown() as progress, _file_errors(out or rejected):
+        if not is_file:
+            rejected.parent.mkdir(parents=True, exist_ok=True)
+
+        def deliver(records: Iterable[Record]) -> Produced:
+            if out is not None:
+                return write_jsonl(records, out)
+            return send(records, settings, total=log.rows, progress=progress)
+
+        produced = produce_log(log, rejected, deliver)
     _say(produced, as_json)
 
 
@@ -195,7 +223,8 @@ def build(
     ] = False,
     as_of: Annotated[str | None, typer.Option(help="Know nothing after this instant, as 2026-03-31T00:00:00Z.")] = None,
     events: Annotated[
-        Path | None, typer.Option(help="Build from a JSONL or Parquet file of events, not the lake.")
+        Path | None,
+        typer.Option(help="Build from a file of events (JSON lines or array, .gz, .zst, Parquet), not the lake."),
     ] = None,
     taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
     as_json: Json = False,
@@ -206,7 +235,13 @@ def build(
     """
     with _shown() as progress:
         built = build_tables(
-            Settings(), events=events, taxonomy=taxonomy, as_of=_instant(as_of), full=full, progress=progress
+            Settings(),
+            events=events,
+            taxonomy=taxonomy,
+            as_of=_instant(as_of),
+            full=full,
+            progress=progress,
+            say=talk.print,
         )
     for warning in built.warnings:
         talk.print(f"warning: {warning}")
@@ -260,9 +295,26 @@ def check(as_json: Json = False) -> None:
 
 
 @app.command()
-def publish(as_json: Json = False) -> None:
-    """Publish the checked build as an immutable release of plain Parquet."""
-    _say(publish_tables(Settings()), as_json)
+def publish(
+    accept_rejected: Annotated[
+        bool, typer.Option("--accept-rejected", help="Publish even if most records are rejected.")
+    ] = False,
+    accept_shrinking: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shrinking", help="Publish even if most customers of the current release are lost: a new source."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish the checked build as an immutable release of plain Parquet.
+
+    Exit 1 if most records are rejected, or most customers of the current release would be lost.
+    """
+    _say(
+        publish_tables(Settings(), accept_rejected=accept_rejected, accept_shrinking=accept_shrinking),
+        as_json,
+    )
 
 
 @app.command()
@@ -354,7 +406,7 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())  # RFC 3339 allows `t` and `z`, Python does not
         instant = instant.astimezone(UTC) if instant.tzinfo else instant
     except (ValueError, OverflowError) as error:
         raise InputError(f"--as-of {text}: write an RFC 3339 time with an offset, as 2026-03-31T00:00:00Z") from error

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from journey_core.events import event_key, topic_of
-from journey_core.mapping import Record
+from journey_core.logs import Record
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTRIES = {"ES": 0.4, "PT": 0.25, "FR": 0.2, "DE": 0.15}

@@ -9,10 +9,11 @@ import pytest
 
 from journey_core.contract import judge, records_of
 from journey_core.errors import InputError, TaxonomyError
-from journey_core.mapping import read_log
+from journey_core.logs import Record, Rejected, read_log
 
 FIELDS = """
 mapping: mine
+timezone: UTC
 fields:
   event_id: id
   event_type: what
@@ -37,10 +38,13 @@ def csv(tmp_path, *rows: str) -> Path:
     return path
 
 
+def produced(path: Path, mapping: Path) -> tuple[list[Record], list[Rejected]]:
+    rejected: list[Rejected] = []
+    return list(read_log(path, mapping).records(rejected.append)), rejected
+
+
 def test_a_log_with_numbers_for_ids_becomes_events(tmp_path, mapping):
-    count, records = read_log(csv(tmp_path, "1,seen,web,2026-01-01 10:00:00,5,ES,2.5"), mapping)
-    (record,) = records
-    assert count == 1
+    ((record,), _) = produced(csv(tmp_path, "1,seen,web,2026-01-01 10:00:00,5,ES,2.5"), mapping)
     assert (record.topic, record.key) == ("events.web.v1", b"customer_id:5")
     assert json.loads(record.value) == {
         "event_id": "1",
@@ -49,21 +53,31 @@ def test_a_log_with_numbers_for_ids_becomes_events(tmp_path, mapping):
         "occurred_at": "2026-01-01T10:00:00.000000Z",
         "identifiers": {"customer_id": "5"},
         "context": {"geo": {"country": "ES"}, "page": {"url": "https://shop.example"}},
-        "properties": {"amount": 2.5},
+        "properties": {"amount": "2.5"},  # a CSV file has texts: to make it a number is the mapping's to say
     }
     assert judge(records_of([record.value])).accepted.num_rows == 1
 
 
-def test_what_is_missing_is_left_out_and_what_the_contract_rejects_is_produced_all_the_same(tmp_path, mapping):
+def test_what_is_missing_is_left_out_and_what_the_contract_rejects_is_rejected_with_its_line(tmp_path, mapping):
+    # Before, such rows were produced as they were. Only their own file can name their line and keep what they hold.
     rows = (
         "1,seen,Web,2026-01-01 10:00:00,5,,",
         "2,seen,,2026-01-01 10:00:00,5,,",
         "3,seen,we b/ü,2026-01-01 10:00:00,5,,",
+        "4,seen,web,2026-01-01 10:00:00,5,,",
     )
-    records = list(read_log(csv(tmp_path, *rows), mapping)[1])
-    assert {record.topic for record in records} == {"events.unknown.v1"}, "a topic that lands, so that it is counted"
-    assert json.loads(records[0].value)["context"]["geo"] == {}
-    assert judge(records_of([record.value for record in records])).rejected.num_rows == 3
+    (good,), rejected = produced(csv(tmp_path, *rows), mapping)
+    event = json.loads(good.value)
+    assert event["context"] == {"page": {"url": "https://shop.example"}}, (
+        "an object of which nothing is known is left out"
+    )
+    assert "properties" not in event
+    assert [(row.line, row.reason, row.field) for row in rejected] == [
+        (2, "unknown_channel", "channel"),
+        (3, "missing_field", "channel"),
+        (4, "unknown_channel", "channel"),
+    ]
+    assert rejected[2].raw == rows[2]
 
 
 @pytest.mark.parametrize(
@@ -72,11 +86,12 @@ def test_what_is_missing_is_left_out_and_what_the_contract_rejects_is_produced_a
         (
             "event_type: what",
             "event_type: wat",
-            "mine.yaml:5, key fields.event_type: unknown column `wat`; known: amount,",
+            "mine.yaml:6, key fields.event_type: unknown column `wat`; known: amount,",
         ),
         ("event_type: what", "event_type: count(*)", "is not allowed here"),
         ("  event_id: id\n", "", "key fields.event_id: Field required"),
         ("mapping: mine", "mapping: mine\nfrom: x", "not known here"),
+        ("timezone: UTC", "timezone: Madrid", "timezone: Madrid is no time zone"),
         ("geo: {country: country}", "geo: {country: kountry}", "key fields.context.geo.country: unknown column"),
     ],
 )
@@ -90,9 +105,9 @@ def test_a_mistake_names_file_line_and_key(tmp_path, mapping, old, new, says):
 def test_dates_as_people_write_them(tmp_path, mapping):
     mapping.write_text(FIELDS.replace("occurred_at: at", "occurred_at: \"strptime(at, '%d/%m/%Y')\""))
     rows = ("1,seen,web,31/01/2026,5,ES,1", "2,seen,web,soon,5,ES,1")
-    good, bad = (json.loads(record.value) for record in read_log(csv(tmp_path, *rows), mapping)[1])
-    assert good["occurred_at"] == "2026-01-31T00:00:00.000000Z"
-    assert "occurred_at" not in bad, "one row that cannot be read does not end the run"
+    (good,), (bad,) = produced(csv(tmp_path, *rows), mapping)
+    assert json.loads(good.value)["occurred_at"] == "2026-01-31T00:00:00.000000Z"
+    assert (bad.line, bad.reason, bad.field) == (3, "missing_field", "occurred_at"), "one row does not end the run"
 
 
 def test_a_log_of_another_kind_or_none_is_said(tmp_path, mapping):

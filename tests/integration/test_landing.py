@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from journey_core.errors import BrokerError, LandingGapError
 from journey_core.lake import Lake, Partition
-from journey_core.mapping import Record
+from journey_core.logs import Record
 from pipelines import admit as admission
 from pipelines import build as building
 from pipelines import fetch as fetching

@@ -10,7 +10,7 @@ import pytest
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from journey_core.errors import BrokerError
-from journey_core.mapping import Record
+from journey_core.logs import Record
 from pipelines import fetch
 from pipelines.land import land
 from pipelines.produce import send

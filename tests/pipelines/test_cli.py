@@ -64,6 +64,8 @@ def test_a_parquet_file_of_events_gives_the_same_tables_as_its_jsonl(events, tmp
         (["build", "--events", "events.xlsx"], "canonical events come as .jsonl or .parquet"),
         (["build", "--as-of", "yesterday"], "write an RFC 3339 time with an offset"),
         (["build", "--as-of", "2026-01-01T00:00:00"], "which time zone?"),
+        (["build", "--as-of", "2016-12-31T23:59:60Z"], "write an RFC 3339 time with an offset"),
+        (["build", "--as-of", "2026-01-01t00:00:00z", "--events", "nothing.jsonl"], "nothing.jsonl cannot be read"),
         (["check"], "nothing is built yet. Run: journey build"),
         (["publish"], "nothing is built yet. Run: journey build"),
         (["query", "select 1"], "holds no release yet. Run: journey publish"),
@@ -92,6 +94,52 @@ def test_bad_input_changes_nothing(events, tmp_path):
     for arguments in (["--events", str(broken)], ["--taxonomy", "nope"]):
         assert journey("build", *arguments).returncode == 2
     assert journey("build", "--events", str(events)).stdout == before
+
+
+MAPPING = """
+mapping: mine
+fields:
+  event_id: id
+  event_type: "'seen'"
+  channel: "'app'"
+  occurred_at: at
+  identifiers: {customer_id: u}
+"""
+
+
+def test_a_log_goes_to_a_file_and_its_bad_rows_beside_it(tmp_path):
+    log, mapping, out = tmp_path / "log.csv", tmp_path / "mine.yaml", tmp_path / "out.jsonl"
+    mapping.write_text(MAPPING)
+    log.write_text("id,at,u\n1,2026-01-01T10:00:00Z,ann\n2,0000-00-00,ann\n")
+    arguments = ("produce", str(log), "--mapping", str(mapping), "--out", str(out))
+    done = journey(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("produced 1 records to 1 topics at ")
+    assert done.stdout.endswith(f"1 row rejected (invalid_value 1), see {tmp_path / 'out.rejected.jsonl'}\n")
+    assert json.loads(journey(*arguments, "--json").stdout)["rejected"] == {"invalid_value": 1}
+    assert journey("build", "--events", str(out)).returncode == 0
+    log.write_text("id,at,u\n")
+    mapping.write_text(MAPPING.replace("id\n", "id ->> '$..key'\n", 1))
+    wrong = journey(*arguments)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "mine.yaml:4, key fields.event_id: " in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("content", ["", "nope\n", "[]"])
+def test_a_file_of_which_nothing_is_accepted_exits_with_1(tmp_path, content):
+    path, mapping = tmp_path / "log.json", tmp_path / "mine.yaml"
+    path.write_text(content)
+    mapping.write_text(MAPPING)
+    for arguments in (
+        ("build", "--events", str(path)),
+        ("produce", str(path), "--mapping", str(mapping), "--out", str(tmp_path / "out.jsonl")),
+    ):
+        done = journey(*arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert str(path) in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize(
