@@ -243,8 +243,6 @@ def build(
             progress=progress,
             say=talk.print,
         )
-    for warning in built.warnings:
-        talk.print(f"warning: {warning}")
     _say(built, as_json)
 
 
