@@ -20,7 +20,7 @@ from journey_core.events import REQUIREMENTS, BaseEvent
 
 Node = Mapping[str, Any]  # a node of pydantic's core schema
 
-INSTANT = r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
+INSTANT = r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
 _TEXT_MAP = r'\{"[^"\\]*":"[^"\\]*"(,"[^"\\]*":"[^"\\]*")*\}'
 # DuckDB's parser reads these as numbers, however they are written; JSON does not have them.
 _NO_NUMBER = "[:,[][-+]?(?i:nan|inf)"

@@ -52,7 +52,7 @@ _EVENT_COLUMNS = [
     ("event_id", pa.string()),
     ("event_type", pa.string()),
     ("channel", pa.string()),
-    ("occurred_at", UTC_MICROSECONDS),  # corrected by received_at - sent_at
+    ("occurred_at", UTC_MICROSECONDS),  # corrected by received_at - sent_at, if these differ by more than transit
     ("occurred_at_raw", UTC_MICROSECONDS),  # as the client said it
     ("sent_at", UTC_MICROSECONDS),
     ("received_at", UTC_MICROSECONDS),
@@ -82,6 +82,11 @@ REJECTED_EVENTS = pa.schema(
 #: Kafka's own default limit. What is larger is no event, and would be paid for by every reader.
 LARGEST_EVENT = 1024 * 1024  # bytes
 
+#: An event dated further after Kafka's timestamp is no event of today.
+FUTURE_TOLERANCE = timedelta(hours=24)
+#: A batch may wait so long between a device and the collector; a larger difference is a wrong clock.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
 # What pydantic's look at a record gives: its JSON text (null where it is none), unknown top-level fields, the reason.
 _VERDICT = ("text", "exact_properties", "extra", "judged_reason", "judged_field", "detail")
 
@@ -89,6 +94,7 @@ _VERDICT = ("text", "exact_properties", "extra", "judged_reason", "judged_field"
 _REASONS = {
     "json_invalid": "invalid_json",
     "out_of_calendar": "out_of_calendar",
+    "leap_second": "leap_second",
     "missing": "missing_field",
     "required_by_channel": "missing_field",
     "union_tag_not_found": "missing_field",
@@ -98,8 +104,9 @@ _REASONS = {
 _KNOWN_INSTANT = """
 create or replace temp macro known_instant(written) as
 case
-    when try_cast(written as timestamptz) between timestamptz '0001-01-01 00:00:00+00'
-    and timestamptz '9999-12-31 23:59:59.999999+00' then try_cast(written as timestamptz)
+    -- DuckDB reads `T` and `Z` in upper case only; RFC 3339 allows both.
+    when try_cast(upper(written) as timestamptz) between timestamptz '0001-01-01 00:00:00+00'
+    and timestamptz '9999-12-31 23:59:59.999999+00' then try_cast(upper(written) as timestamptz)
 end
 """
 
@@ -134,7 +141,7 @@ _JUDGED = """
     )
 """
 
-# What needs no judge (TEXTS and TOLERANCE: see below). Where `is_judged` is false, no other column means anything.
+# What needs no judge (TEXTS and the tolerances: see below). Where `is_judged` is false, no other column means anything.
 _CERTAIN = f"""
     select
         place,
@@ -167,8 +174,13 @@ typed as (ROWS),
 moved as (
     select
         *,
-        -- A client's clock is as wrong when it sends as when the event happens: the collector's clock corrects both.
-        coalesce(try(occurred_at_raw + (received_at - sent_at)), occurred_at_raw) as moved_at
+        -- Within the tolerance the difference is transit (a batch that waited), and the device's own time stands.
+        -- Beyond it the client's clock is wrong, when it sends as when the event happens: the collector's is right.
+        case
+            when abs(epoch_us(received_at) - epoch_us(sent_at)) > CLOCK_TOLERANCE
+                then coalesce(try(occurred_at_raw + (received_at - sent_at)), occurred_at_raw)
+            else occurred_at_raw
+        end as moved_at
     from typed
 ),
 
@@ -189,7 +201,7 @@ timed as (
         case
             when judged_reason is not null then judged_reason
             when occurred_at is null then 'out_of_calendar'
-            when occurred_at > coalesce(kafka_timestamp, received_at) + to_microseconds(TOLERANCE)
+            when occurred_at > coalesce(kafka_timestamp, received_at) + to_microseconds(FUTURE_TOLERANCE)
                 then 'occurred_in_future'
         end as reason
     from corrected
@@ -252,33 +264,49 @@ class Screened:
     rest: pa.Table
 
 
-def judge(records: pa.Table, *, future_tolerance: timedelta = timedelta(hours=24)) -> Judged:
+def judge(
+    records: pa.Table,
+    *,
+    future_tolerance: timedelta = FUTURE_TOLERANCE,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+) -> Judged:
     """Tell a batch of Kafka records (columns of `RECORDS`) apart into accepted and rejected rows.
 
     A record dated more than `future_tolerance` after its Kafka timestamp is rejected as `occurred_in_future`. A record
     that came from a file has no Kafka timestamp: its `received_at` serves, and without that nothing is too far ahead.
+    Where `received_at` and `sent_at` differ by more than `clock_tolerance`, the device's clock is wrong, and
+    `occurred_at` is corrected by the difference; up to it (inclusive) the difference is transit, and nothing moves.
     Never raises for a bad record: the reason, the field's path and a detail stand in its row.
     """
-    return _bench(future_tolerance).judge(records)
+    return _bench(future_tolerance, clock_tolerance).judge(records)
 
 
 def screen_each(
-    batches: Iterable[pa.Table], *, future_tolerance: timedelta = timedelta(hours=24), threads: int = 1
+    batches: Iterable[pa.Table],
+    *,
+    future_tolerance: timedelta = FUTURE_TOLERANCE,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    threads: int = 1,
 ) -> Generator[Screened]:
     """Begin to judge many batches, in their order: by one statement that lasts, which takes four fifths of the time.
 
     A batch's answer may come only when the next batch is there, or the end. What `batches` raises is raised when all
     that it gave before has its answer.
     """
-    return _bench(future_tolerance, threads).screen_each(batches)
+    return _bench(future_tolerance, clock_tolerance, threads).screen_each(batches)
 
 
-def settle(screened: Sequence[Screened], *, future_tolerance: timedelta = timedelta(hours=24)) -> Judged:
+def settle(
+    screened: Sequence[Screened],
+    *,
+    future_tolerance: timedelta = FUTURE_TOLERANCE,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+) -> Judged:
     """What `judge` says of all these batches together, of which there is at least one.
 
     To look at a few bad records takes as long as to look at some more: so those of several batches wait for each other.
     """
-    return _bench(future_tolerance).settle(screened)
+    return _bench(future_tolerance, clock_tolerance).settle(screened)
 
 
 class _Given:
@@ -299,13 +327,22 @@ class _Given:
 class _Bench:
     """An open DuckDB with the statements prepared: to bind them anew takes as long as to judge ten thousand records."""
 
-    def __init__(self, future_tolerance: timedelta, threads: int = 1) -> None:
+    def __init__(self, future_tolerance: timedelta, clock_tolerance: timedelta, threads: int = 1) -> None:
         self._lock = Lock()
         self._connection = duckdb.connect(config={"threads": threads})
         atexit.register(self._connection.close)
-        self._tolerance = str(future_tolerance // timedelta(microseconds=1))
+        self._tolerances = {
+            name: str(tolerance // timedelta(microseconds=1))
+            for name, tolerance in (("FUTURE_TOLERANCE", future_tolerance), ("CLOCK_TOLERANCE", clock_tolerance))
+        }
         self._given: dict[str, _Given] = {}
         self._open(self._connection)
+
+    def _sql(self, statement: str) -> str:
+        sql = _STATEMENTS[statement]
+        for name, microseconds in self._tolerances.items():
+            sql = sql.replace(name, microseconds)
+        return sql
 
     @staticmethod
     def _open(connection: duckdb.DuckDBPyConnection) -> None:
@@ -369,7 +406,7 @@ class _Bench:
             connection.execute("set streaming_buffer_size = '1KB'")
             connection.register("given", _Given(_GIVEN, texts()))
             # Not prepared: the answers of a prepared statement come when it has read everything.
-            sql = _STATEMENTS["as_written"].replace("TOLERANCE", self._tolerance)
+            sql = self._sql("as_written")
             with connection.sql(sql).to_arrow_reader(_ANSWERS) as answers:
                 typed = answers.schema.empty_table()
                 for answer in answers:
@@ -400,8 +437,7 @@ class _Bench:
             if given is None:
                 given = self._given[statement] = _Given(read.schema)
                 self._connection.register(f"given_{statement}", given)
-                sql = _STATEMENTS[statement].replace("TOLERANCE", self._tolerance)
-                sql = sql.replace("from given", f"from given_{statement}")
+                sql = self._sql(statement).replace("from given", f"from given_{statement}")
                 self._connection.execute(f"prepare {statement} as {sql}")
             # So much is looked at at once: large records few by few.
             given.batches = read.to_batches(max_chunksize=max(1, read.num_rows * _LITTLE // (read.nbytes + 1)))

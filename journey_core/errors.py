@@ -9,7 +9,8 @@
     ├── LandingGapError          Kafka no longer holds what the lake has not landed yet
     ├── SupersededError          another lander has committed the same range: nothing is lost
     ├── StorageError             the disk is full or refuses to be written
-    └── CheckFailedError         a contract of a table is broken: exit 1
+    ├── CheckFailedError         a contract of a table is broken: exit 1
+    └── RefusedError             a release would lack most of what it should hold: exit 1
 
 Each message says what, where and what next.
 """
@@ -59,5 +60,11 @@ class StorageError(JourneyError):
 
 class CheckFailedError(JourneyError):
     """A table breaks its contract; nothing is published."""
+
+    exit_code = 1
+
+
+class RefusedError(JourneyError):
+    """Most records are rejected, or most customers of the current release would be lost; nothing is published."""
 
     exit_code = 1

@@ -18,8 +18,14 @@ from pydantic_core import PydanticCustomError
 Channel = Literal["web", "email", "app", "social", "offline"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
-# RFC 3339 with an offset. Go and Java producers send nanoseconds: accepted, and cut to microseconds.
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+# RFC 3339 with an offset; `t` and `z` may be lower-case (its section 5.6). Go and Java producers send nanoseconds:
+# accepted, and cut to microseconds.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+# The same for JSON Schema, whose readers know no calendar.
+_DATE, _HOUR = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "([01][0-9]|2[0-3])"
+_WRITTEN = rf"^{_DATE}[Tt]{_HOUR}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,9}})?([Zz]|[+-]{_HOUR}:[0-5][0-9])$"
+# The last second of a UTC day is where a leap second is inserted: 60 stands for it in RFC 3339, section 5.7.
+_LEAP_SECOND = re.compile(r"(.{10}[Tt]\d\d:\d\d:)60(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 # What identifies a person most strongly stands first: it keys the Kafka record and names the customer.
 IDENTIFIER_CLASSES: dict[str, tuple[str, ...]] = {
@@ -35,7 +41,21 @@ INT64 = {"ge": -(2**63), "le": 2**63 - 1}
 def _is_rfc_3339(value: Any) -> Any:
     if not isinstance(value, str) or RFC_3339.fullmatch(value) is None:
         raise PydanticCustomError("rfc_3339", "must be an RFC 3339 time with an offset, as 2026-01-31T18:05:00+01:00")
-    return value
+    if (leap := _LEAP_SECOND.fullmatch(value)) is not None and _ends_a_utc_day(f"{leap[1]}59{leap[2]}".upper()):
+        raise PydanticCustomError(
+            "leap_second",
+            "is a leap second, which no clock of the tables has: send second 59, or 00 of the next minute",
+        )
+    return value.upper()
+
+
+def _ends_a_utc_day(second: str) -> bool:
+    """Whether an RFC 3339 time lies in the last minute of a UTC day; False where it is no time at all."""
+    try:
+        instant = datetime.fromisoformat(second).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return (instant.hour, instant.minute) == (23, 59)
 
 
 def _is_in_the_calendar(value: datetime) -> datetime:
@@ -50,7 +70,10 @@ Instant = Annotated[
     AwareDatetime,
     BeforeValidator(_is_rfc_3339, json_schema_input_type=str),
     AfterValidator(_is_in_the_calendar),
-    Field(description="RFC 3339 with an offset; stored as UTC microseconds."),
+    Field(
+        description="RFC 3339 with an offset; stored as UTC microseconds.",
+        json_schema_extra={"pattern": _WRITTEN},
+    ),
 ]
 Text = Annotated[str, Field(strict=True)]
 
@@ -148,7 +171,7 @@ class BaseEvent(Part):
         Field(
             strict=True,
             min_length=1,
-            max_length=64,
+            max_length=200,
             description="Unique per event, chosen by the producer; a retry re-sends the same id.",
         ),
     ]

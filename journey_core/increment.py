@@ -314,12 +314,18 @@ def _companions(made: Slice, keys: str) -> str:
     )
 
 
+def _counted_identifiers(made: Slice) -> None:
+    """What was removed, or is again, counts no more, or again, for those that it was seen with."""
+    made._grow("per_identifier", "counted_identifiers", _companions(made, "from slice.scope.voided"))
+
+
 def _merged_identifiers(made: Slice) -> None:
-    """Who was removed, and who is one subject, decides whether all that they were seen with may link."""
+    """Who was removed, is one subject or nobody at all, decides whether all that they were seen with may link."""
     name = "intermediate.identity_subjects"
     before, after = f"from {made._main(name)}", f"from {_out(name)}"
     made._table("scope.resubjected", _in_one_only("identifier_key", before, after))
-    told = made._table("scope.told", "from slice.scope.voided union from slice.scope.resubjected")
+    suspected = made._differing("intermediate.suspected_placeholders", "identifier_key")
+    told = made._table("scope.told", f"from slice.scope.voided union from slice.scope.resubjected union ({suspected})")
     made._grow("per_identifier", "judged_identifiers", f"from {told} union {_companions(made, f'from {told}')}")
 
 
@@ -405,6 +411,7 @@ def _customers(made: Slice) -> None:
 _GROWTH: dict[str, Callable[[Slice], None]] = {
     "intermediate.identity_removals": _named_identifiers,
     "intermediate.identity_evidence": _voided_events,
+    "intermediate.suspected_placeholders": _counted_identifiers,
     "intermediate.identifiers": _merged_identifiers,
     "intermediate.identity_links": _components,
     "intermediate.device_history": _shared_devices,

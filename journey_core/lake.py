@@ -33,6 +33,7 @@ from deltalake.writer.properties import ColumnProperties
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
 from journey_core.files import fsync
+from journey_core.identity import Identity
 from journey_core.privacy import BLANK, ERASED, Person, find_named, redacted, tombstone
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
@@ -314,14 +315,19 @@ class Lake:
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
-    def find(self, person: Person) -> dict[str, pa.Table]:
-        """Per table the records that are a person's (`is_gone`) or name them; `hash_before` is their payload's."""
+    def find(self, person: Person, identity: Identity | None = None) -> dict[str, pa.Table]:
+        """Per table the records that are a person's (`is_gone`) or name them; `hash_before` is their payload's.
+
+        `identity` is how the person's identifiers were normalised.
+        """
         found = {}
         snapshot = self.snapshot()
         with duckdb.connect() as connection:
             for name in LANDED:
                 if files := snapshot.files(name):
-                    found[name] = connection.sql(f"from {_theirs(connection, files, name, person)}").to_arrow_table()
+                    found[name] = connection.sql(
+                        f"from {_theirs(connection, files, name, person, identity or Identity())}"
+                    ).to_arrow_table()
         return found
 
     def erase(self, found: Mapping[str, pa.Table]) -> tuple[int, int]:
@@ -472,13 +478,15 @@ def _delete(table: DeltaTable, rows: pa.Table) -> None:
     merge.when_matched_delete().execute()
 
 
-def _theirs(connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: str, person: Person) -> str:
+def _theirs(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: str, person: Person, identity: Identity
+) -> str:
     """SQL: the records that name a person; `is_gone` where the record is theirs, else its columns without them."""
     connection.execute("set timezone = 'UTC'")
     place = """topic || ' ' || coalesce(generation, 0) || ' ' || "partition" || ' ' || "offset\""""
     rows = f"(select {place} as place, * from {rows_of(files)})"
     columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
-    find_named(connection, f"(select {columns} from {rows})", "named")
+    find_named(connection, f"(select {columns} from {rows})", "named", identity)
     for variable, value in (("anywhere", person.anywhere()), ("pairs", person.pairs())):
         connection.execute(f"set variable {variable} = $1", [value])
     connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])

@@ -18,10 +18,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from journey_core.contract import REJECTED_EVENTS, Judged
-from journey_core.events import STRENGTH
+from journey_core.contract import EVENTS, REJECTED_EVENTS, Judged
 from journey_core.files import swap
+from journey_core.identity import Identity
 from journey_core.models import quoted, shipped_models
+from journey_core.phones import register
 
 ERASED = "(erased)"
 _WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp")
@@ -67,25 +68,51 @@ class Person:
         return {text for text in texts if len(text) >= 6 and ("@" in text or _MIXED.search(text))}
 
 
-def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> None:
+def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str, identity: Identity) -> None:
     """Create the table `name(place, role, namespace, identifier, strength)`: whom records name, normalised.
 
-    `rows` selects `place` (varchar) and the columns that `staging.event_identifiers` reads: its SQL runs here.
+    `rows` selects `place` (varchar) and the columns that `staging.event_identifiers` reads: its SQL runs here. What no
+    namespace of `identity` declares is found as well, as the weakest: somebody may have been erased by that name.
     """
     (model,) = [model for model in shipped_models() if model.name == "staging.event_identifiers"]
     connection.execute("create schema if not exists staging; create schema if not exists taxonomy")
-    strengths = ", ".join(f"('{namespace}', 'x', {place})" for place, namespace in enumerate(STRENGTH))
-    connection.execute(
-        f"create or replace table taxonomy.namespaces as from (values {strengths}) as known(namespace, class, strength)"
-    )
+    register(connection)
+    for table, columns in identity.columns().items():
+        connection.register("incoming_rows", pa.table(columns))
+        connection.execute(f"create or replace table taxonomy.{table} as from incoming_rows")
+        connection.unregister("incoming_rows")
     connection.execute(
         "create or replace view staging.events as"
         f" select place as event_key, place as event_id, * exclude (place) from {rows}"
     )
     connection.execute(
+        """
+        insert into taxonomy.namespaces (namespace, class, strength)
+        select namespace, 'undeclared', 1000
+        from (
+            select unnest(map_keys(identifiers)) as namespace from staging.events
+            union
+            select unnest(map_keys(try_cast(json_extract(properties, '$.with') as map(varchar, varchar))))
+            from staging.events where event_type = 'identity_merged'
+        ) as named
+        where namespace not in (select namespace from taxonomy.namespaces)
+        """
+    )
+    connection.execute(
         f"create or replace temp table {name} as"
         f" select event_key as place, role, namespace, identifier, strength from ({model.sql})"
     )
+
+
+def normalised(namespace: str, identifier: str, identity: Identity) -> str:
+    """An identifier as somebody writes it → as the tables have it; itself where it names nobody."""
+    asked = pa.table({"identifiers": pa.array([{namespace: identifier}], EVENTS.field("identifiers").type)})
+    with duckdb.connect() as connection:
+        connection.register("asked", asked)
+        empty = "null::timestamptz as occurred_at, null::bigint as sequence, null as event_type, null as properties"
+        find_named(connection, f"(select 'x' as place, {empty}, identifiers from asked)", "named", identity)
+        found = connection.execute("select identifier from named").fetchall()
+    return str(found[0][0]) if found else identifier
 
 
 def numbered(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
@@ -125,7 +152,7 @@ class Erasures:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         swap(self.path, json.dumps({"salt": self.salt, "identifiers": self.identifiers, "records": self.records}))
 
-    def withhold(self, judged: Judged) -> Judged:
+    def withhold(self, judged: Judged, identity: Identity | None = None) -> Judged:
         """`judged` without what is an erased person's: of that the coordinates stay, rejected as `erased`.
 
         An event is theirs where its strongest identifier is; from the events of others their identifiers are taken out.
@@ -138,12 +165,14 @@ class Erasures:
             known = pa.table({"print": list(self.identifiers), "erased_at": list(self.identifiers.values())})
             connection.register("known", known)
             connection.register("known_records", pa.table({"print": pa.array(self.records, pa.string())}))
-            accepted, gone = self._apart(connection, judged.accepted)
-            rejected, more = self._apart(connection, judged.rejected)
+            accepted, gone = self._apart(connection, judged.accepted, identity or Identity())
+            rejected, more = self._apart(connection, judged.rejected, identity or Identity())
         return Judged(accepted, pa.concat_tables([rejected, gone, more]))
 
-    def _apart(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        find_named(connection, numbered(connection, rows), "named")
+    def _apart(
+        self, connection: duckdb.DuckDBPyConnection, rows: pa.Table, identity: Identity
+    ) -> tuple[pa.Table, pa.Table]:
+        find_named(connection, numbered(connection, rows), "named", identity)
         connection.execute(
             f"""
             create or replace temp table theirs as

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, Judged
 from journey_core.errors import InputError
+from journey_core.identity import Identity
 from journey_core.privacy import find_named, numbered
 
 _BLOCK = 64  # bytes, of SHA-256
@@ -30,10 +31,11 @@ _UNMISTAKABLE = {
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """Which namespaces are pseudonymised, and the secret."""
+    """Which namespaces are pseudonymised, the secret, and how identifiers are normalised before."""
 
     namespaces: frozenset[str]
     secret: str
+    identity: Identity = field(default_factory=Identity)
 
     def of(self, namespace: str, identifier: str) -> str:
         """What `identifier`, as somebody writes it, is called in the tables; itself where it is not hidden."""
@@ -74,7 +76,7 @@ class Pseudonyms:
 
     def _find(self, connection: duckdb.DuckDBPyConnection, rows: str) -> None:
         """The table `named(place, role, namespace, identifier, pseudonym)`, of the hidden namespaces."""
-        find_named(connection, rows, "everybody")
+        find_named(connection, rows, "everybody", self.identity)
         connection.register("hidden", pa.table({"namespace": sorted(self.namespaces)}))
         key = hashlib.sha256(self.secret.encode()).digest() if len(self.secret) > _BLOCK else self.secret.encode()
         padded = key.ljust(_BLOCK, b"\0")

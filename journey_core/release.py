@@ -188,12 +188,18 @@ def _names(folder: Path, person: Person) -> bool:
     return any(pattern.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
 
 
+def published(root: Path) -> Release | None:
+    """The current release; None where nothing is published."""
+    manifest = _read_manifest(root)
+    return None if manifest is None else Release(root, manifest, is_new=False)
+
+
 def current_release(root: Path) -> Release:
     """The current release. Raises NotBuiltError where nothing is published."""
-    manifest = _read_manifest(root)
-    if manifest is None:
+    release = published(root)
+    if release is None:
         raise NotBuiltError(f"{root} holds no release yet. Run: journey publish")
-    return Release(root, manifest, is_new=False)
+    return release
 
 
 def query_release(release: Release, sql: str) -> pa.Table:

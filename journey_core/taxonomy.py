@@ -21,8 +21,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from journey_core.documents import Document, Duration, Mistake, parse_duration, read_document
 from journey_core.errors import TaxonomyError
-from journey_core.events import CHANNELS, IDENTIFIER_CLASSES
+from journey_core.events import CHANNELS
 from journey_core.expressions import parse_expression
+from journey_core.identity import Identity, mistakes_of_identity
 from journey_core.paths import SCHEMAS
 
 _AT_ONCE, _MICROSECOND, _DAY = timedelta(0), timedelta(microseconds=1), timedelta(days=1)
@@ -204,14 +205,6 @@ REASONS = {
     "silence": "coach_behavior",
     "unknown": None,
 }
-
-
-class Identity(Document):
-    """How identifiers become customers."""
-
-    shared_devices: Literal["device_split", "last_authenticated", "none"] = "device_split"
-    limits: dict[Name, Annotated[int, Field(ge=1, le=2**31)]] = {}
-    namespaces: dict[Name, Literal["strong", "contact", "device"]] = {}
 
 
 class Money(Document):
@@ -496,9 +489,6 @@ class Taxonomy(Document):
     def _columns(self, as_of: datetime | None) -> dict[str, dict[str, pa.Array]]:
         interval = pa.duration("us")
         utc = pa.timestamp("us", tz="UTC")
-        classes = {name: kind for kind, names in IDENTIFIER_CLASSES.items() for name in names}
-        namespaces = classes | {name: kind for name, kind in self.identity.namespaces.items() if name not in classes}
-        namespaces = dict(sorted(namespaces.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
         predicates = self._predicates()
         funnel_steps = [
             (funnel, order, slot, step)
@@ -536,9 +526,7 @@ class Taxonomy(Document):
                 "cut_at_campaign": pa.array([self.sessions.cut_at_campaign], pa.bool_()),
                 "midnight_of": pa.array([self.sessions.cut_at_midnight], pa.string()),
             },
-            "identity": {
-                "shared_devices": pa.array([self.identity.shared_devices], pa.string()),
-            },
+            **self.identity.columns(),
             "money": {
                 "decimal_mark": pa.array([self.money.decimal], pa.string()),
             },
@@ -548,13 +536,6 @@ class Taxonomy(Document):
             "session_timeouts": {
                 "channel": pa.array(list(timeouts), pa.string()),
                 "timeout": pa.array(list(timeouts.values()), interval),
-            },
-            "namespaces": {
-                "namespace": pa.array(list(namespaces), pa.string()),
-                "class": pa.array(list(namespaces.values()), pa.string()),
-                # The smaller, the stronger: by class, then in the contract's order, configured ones last.
-                "strength": pa.array(range(len(namespaces)), pa.int32()),
-                "max_strong_identifiers": pa.array([self.identity.limits.get(name) for name in namespaces], pa.int64()),
             },
             "stages": {
                 "stage_order": pa.array(range(1, len(self.stages) + 1), pa.int32()),
@@ -709,7 +690,7 @@ def _mistakes(taxonomy: Taxonomy) -> Iterator[Mistake]:
     yield from _reserved(("signals",), "signal", signals, {*PATTERNS, *_OTHER_SIGNS})
     yield from _repeated(("candidates",), "candidate", [candidate.candidate for candidate in taxonomy.candidates])
     yield from _mistakes_of_funnels(taxonomy)
-    yield from _mistakes_of_identity(taxonomy.identity)
+    yield from mistakes_of_identity(taxonomy.identity)
 
 
 def _mistakes_of_funnels(taxonomy: Taxonomy) -> Iterator[Mistake]:
@@ -783,18 +764,6 @@ def _mistakes_of_exclusions(where: tuple[int | str, ...], funnel: Funnel) -> Ite
             return
         if _place_of(steps, exclusion, 0) >= _place_of(steps, exclusion, 1):
             yield (*where, "exclusions", index, "between"), "the first step named must come before the second"
-
-
-def _mistakes_of_identity(identity: Identity) -> Iterator[Mistake]:
-    fixed = {name for names in IDENTIFIER_CLASSES.values() for name in names}
-    strong = {name for name, kind in identity.namespaces.items() if kind == "strong"}
-    known = fixed - set(IDENTIFIER_CLASSES["strong"]) | set(identity.namespaces) - strong
-    for namespace in identity.limits:
-        if namespace not in known:
-            yield ("identity", "limits", namespace), f"no namespace to limit; known: {', '.join(sorted(known))}"
-    for namespace in identity.namespaces:
-        if namespace in fixed:
-            yield ("identity", "namespaces", namespace), "the class of a namespace of the contract is fixed"
 
 
 def _names(expression: str) -> set[str]:

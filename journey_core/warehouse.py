@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -21,27 +22,37 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.identity import identity_warnings
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
 from journey_core.parts import Parts
+from journey_core.phones import register
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
+#: The `origin` of what was built from the lake.
+LAKE = "lake"
+#: Where somebody is looked for in a copy of the warehouse.
+ASKING = ".asking-"
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a build reads events: Parquet files of the lake, or Arrow tables. `identity` changes iff the rows do."""
+    """Where a build reads events: Parquet files of the lake, or Arrow tables. `identity` changes iff the rows do.
+
+    `origin` is `lake`, or the absolute path of a file of events.
+    """
 
     identity: str
     events: list[str] | pa.Table
     rejected_events: list[str] | pa.Table
     landing_gaps: list[str] | pa.Table = field(default_factory=list)
+    origin: str = LAKE
 
     def rows(self) -> dict[str, str | pa.Table]:
         """Table → what to select from: the rows of its files, or an Arrow table."""
@@ -81,14 +92,21 @@ class Build:
     source: str
     offsets: dict[str, int]
     rows: dict[str, int]
-    warnings: list[str] = field(default_factory=list)
+    asked: dict[str, str | None] = field(default_factory=dict)  # origin, taxonomy, as_of: what it was built from
+    warnings: list[str] = field(default_factory=list)  # what the tables leave out, and somebody should look at
     is_new: bool = True
+
+    @property
+    def origin(self) -> str:
+        """`lake`, or the file that it was built from."""
+        # Builds of before had no such note; only a lake's identity names tables and their versions.
+        return self.asked.get("origin") or (LAKE if "@" in self.source else "a file of events")
 
     def __str__(self) -> str:
         what = "built" if self.is_new else "unchanged:"
         as_of = f"{self.as_of:%Y-%m-%d %H:%M:%S} UTC" if self.as_of else "no event yet"
         counts = ", ".join(f"{self.rows[f'marts.{name}']:,} {name}" for name in ("touchpoints", "sessions", "journeys"))
-        return f"{what} {self.build_id} as of {as_of}: {counts}"
+        return "\n".join([f"{what} {self.build_id} as of {as_of}: {counts}", *(f"warning: {w}" for w in self.warnings)])
 
 
 class Warehouse:
@@ -109,6 +127,7 @@ class Warehouse:
         try:
             with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
                 connection.execute("set timezone = 'UTC'")
+                register(connection)
                 yield connection
         except duckdb.Error as error:
             raise self._told(error) from error
@@ -131,9 +150,12 @@ class Warehouse:
         *,
         as_of: datetime | None = None,
         full: bool = False,
+        named: str | None = None,
         progress: Callable[[str, int, int | None], None] = lambda *_: None,
     ) -> Build:
         """Build what changed since the last build, in one transaction; with `full` everything.
+
+        `named` is how the taxonomy was asked for: the build remembers it, for whoever has to build the same again.
 
         Both give the same rows. The same input again changes nothing, unless `full`. What depends on a changed taxonomy
         or on changed SQL is built in full, the rest for the customers that new, changed or removed events touch.
@@ -182,7 +204,12 @@ class Warehouse:
                         for m in models
                         if m.name.startswith("marts.")
                     },
-                    warnings=_warnings(connection),
+                    asked={
+                        "origin": source.origin,
+                        "taxonomy": named,
+                        "as_of": None if as_of is None else as_of.isoformat(),
+                    },
+                    warnings=[*_warnings(connection), *identity_warnings(connection)],
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -192,6 +219,25 @@ class Warehouse:
             # Not inside the transaction: DuckDB refuses to commit rows of a table that the same transaction drops.
             connection.execute("drop schema lake cascade")
         return build
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[Warehouse]:
+        """A copy of this warehouse in a new folder under `folder`, which goes when the caller is done with it."""
+        with TemporaryDirectory(dir=folder, prefix=ASKING) as aside:
+            copy = Warehouse(Path(aside) / self.path.name)
+            copy._config = self._config | {"temp_directory": f"{copy.path}.tmp"}
+            if self.path.exists():
+                with self.connect():  # nobody writes meanwhile
+                    shutil.copyfile(self.path, copy.path)
+                    if (log := self.path.with_name(f"{self.path.name}.wal")).exists():
+                        shutil.copyfile(log, copy.path.with_name(log.name))
+            yield copy
+
+    def remove(self) -> None:
+        """Delete the file and what a build left beside it."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)
 
     def last_build(self) -> Build:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""
@@ -217,6 +263,7 @@ class Warehouse:
                 wanted |= model.upstreams
         with duckdb.connect(config=self._config) as connection:
             connection.execute("set timezone = 'UTC'")
+            register(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
                 connection.execute(f"create schema if not exists {schema}")
@@ -244,7 +291,12 @@ class Warehouse:
             if namespace is not None:
                 sql = "select customer_id, refusal from intermediate.customers where namespace = ? and identifier = ?"
                 customer, refusal = next(iter(connection.execute(sql, asked).fetchall()), (None, None))
-                if refusal in ("shared_device", "limit_exceeded"):
+                if not self._declares(connection, namespace):
+                    raise InputError(
+                        f"`{namespace}` names nobody: no namespace of this name is declared. Declare it in the "
+                        "taxonomy (`identity: {namespaces: ...}`) and run: journey build; or name them by another one"
+                    )
+                if refusal in ("shared_device", "limit_exceeded", "suspected_placeholder"):
                     raise InputError(f"{named} is several customers': name one of them, as in marts.identity_refusals")
             sql = """
                 create or replace temp table theirs as
@@ -287,6 +339,12 @@ class Warehouse:
                 frozenset(identifiers),
                 frozenset(name for (name,) in connection.execute(events, [customer]).fetchall()),
             )
+
+    @staticmethod
+    def _declares(connection: duckdb.DuckDBPyConnection, namespace: str) -> bool:
+        sql = "select count(*) from taxonomy.namespaces where namespace = ?"
+        ((count,),) = connection.execute(sql, [namespace]).fetchall()
+        return bool(count)
 
     def held(self, person: Person) -> Iterator[str]:
         """A person's rows of every table that has such, as JSON: `{"table": ..., "row": ...}` a line."""

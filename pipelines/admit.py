@@ -21,11 +21,19 @@ def screen_each(batches: Iterable[pa.Table], settings: Settings, *, threads: int
     """Begin to `admit` each of many batches, in their order. A batch's answer may wait for the next batch."""
     pseudonyms = settings.pseudonyms
     opened = batches if pseudonyms is None else map(pseudonyms.unseal, batches)
-    return contract.screen_each(opened, future_tolerance=settings.future_tolerance, threads=threads)
+    return contract.screen_each(
+        opened,
+        future_tolerance=settings.future_tolerance,
+        clock_tolerance=settings.clock_tolerance,
+        threads=threads,
+    )
 
 
 def settle(screened: Sequence[Screened], settings: Settings) -> Judged:
     """What `admit` says of all these batches together."""
-    judged = contract.settle(screened, future_tolerance=settings.future_tolerance)
+    judged = contract.settle(
+        screened, future_tolerance=settings.future_tolerance, clock_tolerance=settings.clock_tolerance
+    )
     hidden = judged if settings.pseudonyms is None else settings.pseudonyms.hide(judged)
-    return Erasures.read(settings.erasures).withhold(hidden)
+    erasures = Erasures.read(settings.erasures)
+    return erasures.withhold(hidden, settings.identity) if erasures.identifiers else hidden

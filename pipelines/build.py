@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from journey_core.contract import Judged
-from journey_core.errors import NothingAcceptedError
+from journey_core.errors import InputError, NothingAcceptedError, TaxonomyError
 from journey_core.event_files import read_events
 from journey_core.lake import Lake
 from journey_core.taxonomy import load_taxonomy
-from journey_core.warehouse import Build, Source
+from journey_core.warehouse import LAKE, Build, Source, Warehouse
 from pipelines.admit import admit
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
@@ -26,18 +27,58 @@ def build(
     taxonomy: str | None = None,
     as_of: datetime | None = None,
     full: bool = False,
+    into: Warehouse | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Build:
     """Build every table from the lake, or from `events`, a file of canonical events (`read_events`).
 
     `as_of` (UTC) defaults to the latest event; later events are then not known. The same input as the last build's
-    changes nothing, unless `full`. `say` hears of a file's rejected records. Raises TaxonomyError, StorageError, or
-    InputError, also for a file of which nothing is accepted; the previous tables stay.
+    changes nothing, unless `full`. `into` is another warehouse than that of `settings`. `say` hears
+    of a file's rejected records. Raises TaxonomyError, StorageError, or InputError, also for a file of which nothing is
+    accepted; the previous tables stay.
     """
-    loaded = load_taxonomy(taxonomy or settings.taxonomy)
+    named = taxonomy or settings.taxonomy
+    loaded = load_taxonomy(named)
     source = _lake(settings) if events is None else _file(events, settings, say)
-    return settings.open_warehouse().build(source, loaded, as_of=as_of, full=full, progress=progress)
+    warehouse = into or settings.open_warehouse()
+    return warehouse.build(source, loaded, as_of=as_of, full=full, named=_absolute(named), progress=progress)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the last build was made from, where that is still there: to `build` from these changes nothing but the news.
+
+    `events` is None for the lake.
+    """
+
+    events: Path | None
+    taxonomy: str
+    as_of: datetime | None
+
+
+def inputs_of(last: Build, settings: Settings) -> Inputs:
+    """The inputs of the last build. Raises InputError where one of them is gone or has changed since.
+
+    A command that has to build, and was not asked to build something else, builds from these.
+    """
+    taxonomy = last.asked.get("taxonomy") or settings.taxonomy
+    try:
+        is_same = load_taxonomy(taxonomy).fingerprint == last.taxonomy_fingerprint
+    except TaxonomyError:
+        is_same = False
+    if not is_same:
+        raise InputError(f"the taxonomy `{taxonomy}` has changed since the last build, or is gone. Run: journey build")
+    events = None if last.origin == LAKE else Path(last.origin)
+    if events is not None and not (events.is_file() and last.source.startswith(_digest(events))):
+        raise InputError(f"{last.origin}, which the last build was made from, has changed or is gone")
+    as_of = last.asked.get("as_of")
+    return Inputs(events, taxonomy, None if as_of is None else datetime.fromisoformat(as_of))
+
+
+def _absolute(taxonomy: str) -> str:
+    """A taxonomy's name, or the path of its file wherever one stands."""
+    return str(Path(taxonomy).absolute()) if Path(taxonomy).is_file() else taxonomy
 
 
 def _lake(settings: Settings) -> Source:
@@ -53,13 +94,27 @@ def _lake(settings: Settings) -> Source:
 def _file(path: Path, settings: Settings, say: Callable[[str], None]) -> Source:
     judged = admit(read_events(path), settings)
     said = _rejections(judged)
-    if judged.accepted.num_rows == 0:
+    # Where all are gone whom a file tells of, there is nothing left to build, and that is right.
+    if judged.accepted.num_rows == 0 and set(judged.rejected["reason"].to_pylist()) != {"erased"}:
         raise NothingAcceptedError(
             f"{path}: no event could be accepted: {said}" if said else f"{path} is empty: it holds no events"
         )
     if said:
         say(f"{path}: {said}; staging.rejected_events has them all")
-    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), judged.accepted, judged.rejected)
+    # The same file gives other rows where it is judged in another way, or somebody was erased meanwhile.
+    judged_by = (
+        settings.future_tolerance,
+        settings.clock_tolerance,
+        settings.pseudonyms,
+        settings.erasures.read_text() if settings.erasures.exists() else "",
+    )
+    identity = f"{_digest(path)}:{hashlib.sha256(repr(judged_by).encode()).hexdigest()[:16]}"
+    return Source(identity, judged.accepted, judged.rejected, origin=str(path.absolute()))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rejections(judged: Judged) -> str:

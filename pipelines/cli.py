@@ -295,9 +295,26 @@ def check(as_json: Json = False) -> None:
 
 
 @app.command()
-def publish(as_json: Json = False) -> None:
-    """Publish the checked build as an immutable release of plain Parquet."""
-    _say(publish_tables(Settings()), as_json)
+def publish(
+    accept_rejected: Annotated[
+        bool, typer.Option("--accept-rejected", help="Publish even if most records are rejected.")
+    ] = False,
+    accept_shrinking: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shrinking", help="Publish even if most customers of the current release are lost: a new source."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish the checked build as an immutable release of plain Parquet.
+
+    Exit 1 if most records are rejected, or most customers of the current release would be lost.
+    """
+    _say(
+        publish_tables(Settings(), accept_rejected=accept_rejected, accept_shrinking=accept_shrinking),
+        as_json,
+    )
 
 
 @app.command()
@@ -389,7 +406,7 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())  # RFC 3339 allows `t` and `z`, Python does not
         instant = instant.astimezone(UTC) if instant.tzinfo else instant
     except (ValueError, OverflowError) as error:
         raise InputError(f"--as-of {text}: write an RFC 3339 time with an offset, as 2026-03-31T00:00:00Z") from error

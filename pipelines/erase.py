@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from journey_core.errors import InputError
 from journey_core.lake import Lake
-from journey_core.privacy import Erasures, Person
+from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
-from pipelines.build import build
+from journey_core.warehouse import ASKING, LAKE, Warehouse
+from pipelines.build import build, inputs_of
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -25,32 +27,55 @@ class Erased:
     records_removed: int
     records_redacted: int
     releases_rewritten: int
+    file: str | None = None  # that the warehouse was built from, if not from the lake
+    is_rebuilt: bool = True
 
     def __str__(self) -> str:
+        warehouse = "warehouse and identity history rewritten" if self.is_rebuilt else "the warehouse removed"
+        file = ""
+        if self.file is not None:
+            file = f"{self.file} is not ours to erase, and may name them: what is built from it leaves them out. "
+        next_step = "Check and publish the new build: journey check && journey publish"
+        if not self.is_rebuilt:
+            next_step = "What the last build was made from has changed or is gone. Run: journey build"
         return (
             f"erased {self.identifiers:,} identifiers and {self.events:,} events: {self.records_removed:,} records "
             f"removed from the lake, {self.records_redacted:,} of others redacted, {self.releases_rewritten:,} "
-            "releases rewritten, warehouse and identity history rewritten.\n"
+            f"releases rewritten, {warehouse}.\n{file}"
             "Kafka, backups and copies of releases are not ours to erase: what Kafka still holds is rejected as "
-            "`erased` when it is landed again. Check and publish the new build: journey check && journey publish"
+            f"`erased` when it is landed again. {next_step}"
         )
 
 
-def find(settings: Settings, who: str) -> Person:
-    """`who` is a customer_id, or `namespace=identifier`. Builds first, so that late identities count.
+@contextmanager
+def _informed(settings: Settings) -> Iterator[Warehouse]:
+    """A warehouse that knows all that is held: that of the last build, or a copy of it with what has landed since.
 
-    Raises InputError where nobody is known by it.
+    The warehouse itself stays as it is: who asks does not build. A build from a file knows the whole file.
     """
-    build(settings)
     warehouse = settings.open_warehouse()
+    last = warehouse.last_build() if warehouse.path.exists() or not settings.lake.exists() else None
+    if last is not None and last.origin != LAKE:
+        yield warehouse
+        return
+    taxonomy = None if last is None else inputs_of(last, settings).taxonomy
+    with warehouse.copied(settings.home) as copy:
+        # Whatever the last build's `as_of`: what happened after it is held, too.
+        build(settings, taxonomy=taxonomy, into=copy)
+        yield copy
+
+
+def _person(warehouse: Warehouse, settings: Settings, who: str) -> Person:
     namespace, identifier = _named(settings, who)
     return warehouse.person(namespace if "=" in who else None, identifier)
 
 
 def _named(settings: Settings, who: str) -> tuple[str, str]:
+    """Namespace and identifier as the tables have them, however `who` writes them."""
     namespace, is_named, identifier = who.partition("=")
     asked = (namespace, identifier) if is_named else ("customer_id", who)
-    return asked if settings.pseudonyms is None else (asked[0], settings.pseudonyms.of(*asked))
+    known = normalised(*asked, settings.identity)
+    return asked[0], known if settings.pseudonyms is None else settings.pseudonyms.of(*asked)
 
 
 def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erased:
@@ -60,10 +85,13 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     command again. Nobody else should write meanwhile: what a landing has judged before, it may still bring.
     """
     progress("finding", 0, 4)
+    for left in settings.home.glob(f"{ASKING}*"):
+        shutil.rmtree(left)  # by a run that was killed
     erasures = Erasures.read(settings.erasures)
     is_rest = False
     try:
-        person = find(settings, who)
+        with _informed(settings) as warehouse:
+            person = _person(warehouse, settings, who)
     except InputError:
         namespace, identifier = _named(settings, who)
         if not (erasures.knows(namespace, identifier) or erasures.knows("name", identifier)):
@@ -72,7 +100,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
     lake = Lake(settings.lake)
-    found = lake.find(person)
+    found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))
     progress("erasing from releases", 1, 4)
@@ -82,13 +110,37 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     progress("erasing from the lake", 2, 4)
     removed, redacted = lake.erase(found)
     progress("building without them", 3, 4)
-    build(settings)
-    settings.open_warehouse().forget(person, erasures if is_rest else None)
+    file, is_rebuilt = _rebuild(settings)
+    if is_rebuilt:
+        settings.open_warehouse().forget(person, erasures if is_rest else None)
     progress("erased", 4, 4)
-    return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases)
+    return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
+
+
+def _rebuild(settings: Settings) -> tuple[str | None, bool]:
+    """Build the last build again, without who was erased; the file that it was built from, and whether it was built.
+
+    A file that has changed or is gone cannot be built from, and what was built from it still names them: it goes.
+    """
+    warehouse = settings.open_warehouse()
+    if not warehouse.path.exists():
+        build(settings)
+        return None, True
+    last = warehouse.last_build()
+    file = None if last.origin == LAKE else last.origin
+    try:
+        inputs = inputs_of(last, settings)
+    except InputError:
+        warehouse.remove()
+        return file, False
+    build(settings, events=inputs.events, taxonomy=inputs.taxonomy, as_of=inputs.as_of)
+    return file, True
 
 
 def export(settings: Settings, who: str) -> Iterator[str]:
-    """What is held of a person, a JSON object per line: `{"table": ..., "row": ...}`; tables in build order."""
-    person = find(settings, who)
-    yield from settings.open_warehouse().held(person)
+    """What is held of a person, a JSON object per line: `{"table": ..., "row": ...}`; tables in build order.
+
+    Nothing is written: see `_informed`. Raises InputError where nobody is known by `who`.
+    """
+    with _informed(settings) as warehouse:
+        yield from warehouse.held(_person(warehouse, settings, who))

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from journey_core.contract import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from journey_core.documents import parse_duration
 from journey_core.errors import BrokerError
+from journey_core.identity import Identity
 from journey_core.pseudonyms import Pseudonyms
+from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Warehouse
 
 
@@ -89,7 +92,13 @@ class Settings(BaseSettings):
         None, ge=0, description="Offsets that a partition may be behind before `journey status` exits 1. Unset: any."
     )
     future_tolerance: Duration = Field(
-        timedelta(hours=24), description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+        FUTURE_TOLERANCE, description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+    )
+    clock_tolerance: Duration = Field(
+        CLOCK_TOLERANCE,
+        ge=timedelta(0),
+        description="Up to this difference of `received_at` and `sent_at` is transit; beyond, the device's clock is "
+        "wrong and `occurred_at` is corrected. Decided at landing: what is landed stays as it is.",
     )
 
     pseudonymise: str | None = Field(
@@ -126,7 +135,12 @@ class Settings(BaseSettings):
         if self.pseudonymise is None or self.pseudonym_key is None:
             return None
         names = frozenset(name.strip() for name in self.pseudonymise.split(",") if name.strip())
-        return Pseudonyms(names, self.pseudonym_key.get_secret_value())
+        return Pseudonyms(names, self.pseudonym_key.get_secret_value(), self.identity)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """How identifiers are normalised, as the taxonomy says. Raises TaxonomyError where it cannot be read."""
+        return load_taxonomy(self.taxonomy).identity
 
     @property
     def lake(self) -> Path:

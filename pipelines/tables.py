@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,10 +16,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+#: The Gregorian calendar repeats itself every 400 years.
+_YEARS, _DAYS = 400, 146_097
+_NANOSECONDS = "timestamp[ns"  # pandas alone, where it is installed, has a word for them in Python
+_EPOCH = date(1970, 1, 1)
+_UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # a timestamp's unit → the decimals of its seconds
+
 
 def rows_as_json(rows: pa.Table) -> str:
     """One array of objects. Times are RFC 3339 in UTC, decimals strings, so that nothing is rounded."""
-    return json.dumps(_finite(_named_once(rows).to_pylist()), default=plain, ensure_ascii=False, indent=1)
+    return json.dumps(_finite(_rows(_named_once(rows))), default=plain, ensure_ascii=False, indent=1)
 
 
 def rows_as_text(rows: pa.Table, most: int = 200) -> str:
@@ -28,7 +36,7 @@ def rows_as_text(rows: pa.Table, most: int = 200) -> str:
             pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
         )
         table.add_column(field.name, justify="right" if is_number else "left", no_wrap=True)
-    for row in _named_once(rows).slice(0, most).to_pylist():
+    for row in _rows(_named_once(rows).slice(0, most)):
         table.add_row(*(_cell(value) for value in row.values()))
     console = Console(width=1_000_000, no_color=True, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
@@ -40,6 +48,67 @@ def rows_as_text(rows: pa.Table, most: int = 200) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class _FarTime:
+    """A time that no Python `datetime` holds: year 0 or less, 10000 or more, or with nanoseconds."""
+
+    day: str
+    time: str
+    zone: str
+
+
+def _rows(rows: pa.Table) -> list[dict[str, Any]]:
+    columns = [_values(column) for column in rows.columns]
+    return [dict(zip(rows.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    with suppress(OverflowError, ValueError):
+        if _NANOSECONDS not in str(column.type):
+            return list(column.to_pylist())
+    return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """The value in Python; times out of Python's calendar as text, at any depth."""
+    kind = scalar.type
+    with suppress(OverflowError, ValueError):
+        if not scalar.is_valid or _NANOSECONDS not in str(kind):
+            return scalar.as_py()
+    if pa.types.is_struct(kind):
+        return {kind.field(place).name: _value(scalar[place]) for place in range(kind.num_fields)}
+    if pa.types.is_map(kind):
+        return [(_value(entry[0]), _value(entry[1])) for entry in scalar.values]
+    if pa.types.is_nested(kind):
+        return [_value(item) for item in scalar.values]
+    return _far_time(scalar)
+
+
+def _far_time(scalar: pa.Scalar) -> str | _FarTime:
+    kind = scalar.type
+    if pa.types.is_timestamp(kind):
+        return _far(scalar.value, 64, _UNITS[kind.unit], 86_400, "" if kind.tz is None else "Z")
+    if pa.types.is_date32(kind):
+        return _far(scalar.value, 32, 0, 1, "")
+    return str(scalar.cast(pa.string()).as_py())
+
+
+def _far(count: int, bits: int, decimals: int, parts_of_a_day: int, zone: str) -> str | _FarTime:
+    """`count` parts of a day since 1970, in UTC. DuckDB's infinities are the largest integers of either sign."""
+    if abs(count) >= 2 ** (bits - 1) - 1:
+        return "infinity" if count > 0 else "-infinity"
+    days, rest = divmod(count, parts_of_a_day * 10**decimals)
+    cycles, days = divmod(days, _DAYS)
+    near = _EPOCH + timedelta(days=days)
+    year = near.year + _YEARS * cycles
+    day = f"{'-' if year < 0 else ''}{abs(year):04}-{near:%m-%d}"
+    if parts_of_a_day == 1:
+        return day
+    seconds, fraction = divmod(rest, 10**decimals)
+    time = f"{timedelta(seconds=seconds)}".zfill(len("00:00:00"))
+    return _FarTime(day, f"{time}.{fraction:0{decimals}}" if fraction else time, zone)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -48,8 +117,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, Decimal):
         whole, _, cents = f"{value:f}".partition(".")
         return f"{whole}.{cents.rstrip('0'):0<2}" if cents else whole
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, datetime | _FarTime):
+        day, time = (
+            (f"{value:%Y-%m-%d}", f"{value:%H:%M:%S}") if isinstance(value, datetime) else (value.day, value.time)
+        )
+        return f"{day} {time.partition('.')[0]}"
     if isinstance(value, list):
         return "[" + ", ".join(_cell(item) or "null" for item in value) + "]"
     return str(value).expandtabs(1)
@@ -80,8 +152,8 @@ def plain(value: Any) -> str:
     """What JSON has no word for, as text: times in RFC 3339, decimals with all their digits."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return str(value)
+    if isinstance(value, _FarTime):
+        return f"{value.day}T{value.time}{value.zone}"
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     return str(value)

@@ -27,7 +27,8 @@ on_shared_devices as (
     where not evidence.is_void
 ),
 
--- Who was logged in: a strong id, or a contact of a known customer. A removed one leaves that somebody was, not who.
+-- Who was logged in: a strong id, or a contact of a known customer. A removed one leaves that somebody was, not who; a
+-- suspected placeholder not even that.
 logins as (
     select
         evidence.event_key,
@@ -38,7 +39,10 @@ logins as (
         bool_or(evidence.is_void) as has_removed
     from evidence
     left join customers on evidence.identifier_key = customers.identifier_key
-    where evidence.class <> 'device' and evidence.event_key in (select event_key from on_shared_devices)
+    where
+        evidence.class <> 'device'
+        and customers.refusal is distinct from 'suspected_placeholder'
+        and evidence.event_key in (select event_key from on_shared_devices)
     group by evidence.event_key
 ),
 

@@ -11,20 +11,25 @@ device_history as (select * from intermediate.device_history),
 
 settings as (select * from taxonomy.identity),
 
--- An event names each namespace once, and each known one has a strength of its own (1000: not known). Apart, both are
--- numbers: ten million events' states fit into memory.
+-- A suspected placeholder owns what names nobody else, and no more: a thousand people's events would be its own.
+suspected as (
+    select identifier_key
+    from customers
+    where refusal = 'suspected_placeholder'
+),
+
+-- An event names each namespace once, and each has a strength of its own.
 strongest as (
     select
         event_key,
         coalesce(
-            arg_min(identifier_key, strength) filter (where strength < 1000 and not is_void),
-            arg_min(identifier_key, namespace) filter (where strength >= 1000 and not is_void)
+            arg_min(identifier_key, strength) filter (
+                where not is_void and identifier_key not in (select identifier_key from suspected)
+            ),
+            arg_min(identifier_key, strength) filter (where not is_void)
         ) as identifier_key,
         -- Where it came from, also where that identifier tells nothing any more about who it was.
-        coalesce(
-            arg_min(identifier_key, strength) filter (where strength < 1000 and class = 'device'),
-            arg_min(identifier_key, namespace) filter (where strength >= 1000 and class = 'device')
-        ) as device_key
+        arg_min(identifier_key, strength) filter (where class = 'device') as device_key
     from evidence
     where is_named
     group by event_key

@@ -76,7 +76,8 @@ entries as (
 -- One round per step. An event is told by its place in its customer's order. `step_times` and `event_orders` stand in
 -- the order of preference: the required steps first, then the optional ones; a step that is not taken has `infinity`
 -- and 0. `recent` are the events that a later one could meet at one instant, where it matters: because they could take
--- another step too, or say their place by `sequence`.
+-- another step too, or say their place by `sequence`. Of these only the kind matters, and where nothing runs backward
+-- (`is_exact`) the largest sequence (`top`): the chain with the smallest one leaves all the others' events to come.
 chains as (
     select
         funnel,
@@ -98,7 +99,7 @@ chains as (
                 then [struct_pack(
                     occurred_at := occurred_at,
                     sequence := sequence,
-                    event_order := case when is_versatile then event_order end
+                    kind := case when is_versatile then kind end
                 )]
             else []
         end as recent,
@@ -112,24 +113,35 @@ chains as (
     union all
 
     select
-        * exclude (chain_rank, earliest_at, is_patient, is_greedy, state, preference)
+        * exclude (chain_rank, earliest_at, least_top, is_patient, is_exact, is_greedy, top, known, unnumbered, state, preference)
     from (
         select
             *,
             row_number() over (
-                partition by funnel, customer_id, entry_order, case when not is_greedy then taken end, recent, state
+                partition by funnel, customer_id, entry_order, case when not is_greedy then taken end, known, state
                 order by case when is_greedy then last_at end, preference, event_orders, last_at, last_step
             ) as chain_rank,
+            min(top) over (
+                partition by funnel, customer_id, entry_order, taken, unnumbered, state, preference
+            ) as least_top,
             min(last_at) over (
                 partition by funnel, customer_id, entry_order, taken
             ) as earliest_at
         from (
             select
                 extended.* exclude (is_free, matching, required_steps, last_order),
+                list_max(list_transform(extended.recent, lambda used: used.sequence)) as top,
+                list_filter(
+                    extended.recent,
+                    lambda used: not extended.is_exact or used.sequence is null or used.sequence = top
+                ) as known,
+                list_filter(extended.recent, lambda used: used.sequence is null) as unnumbered,
                 case
                     when extended.is_free then null
                     else struct_pack(
-                        last_order := extended.last_order,
+                        last := case
+                            when extended.is_exact then epoch_us(extended.last_at) else extended.last_order
+                        end,
                         newest_at := extended.newest_at,
                         own_times := case when extended.matching = 'strict' then extended.own_times end
                     )
@@ -169,7 +181,7 @@ chains as (
                                     struct_pack(
                                         occurred_at := matches.occurred_at,
                                         sequence := case when not successors.is_free then matches.sequence end,
-                                        event_order := case when matches.is_versatile then matches.event_order end
+                                        kind := case when matches.is_versatile then matches.kind end
                                     )
                                 )
                             else chains.recent
@@ -196,6 +208,7 @@ chains as (
                     successors.is_free,
                     successors.is_free and not matches.has_versatile as is_greedy,
                     successors.is_patient,
+                    not successors.is_free and successors.tie_tolerance = interval 0 second as is_exact,
                     matches.event_order as last_order
                 from chains
                 inner join successors
@@ -239,7 +252,10 @@ chains as (
                 ))
         ) as reachable
     ) as ranked
-    where chain_rank = 1 and (not is_patient or last_at = earliest_at)
+    where
+        chain_rank = 1
+        and (not is_patient or last_at = earliest_at)
+        and (not is_exact or coalesce(top = least_top, true))
 )
 
 select * from chains

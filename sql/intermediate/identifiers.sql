@@ -7,6 +7,8 @@ evidence as not materialized (select * from intermediate.identity_evidence),
 
 subjects as (select * from intermediate.identity_subjects),
 
+suspected as (select * from intermediate.suspected_placeholders),
+
 namespaces as (select * from taxonomy.namespaces),
 
 seen as (
@@ -33,7 +35,8 @@ strong as (
         coalesce(subjects.subject_key, evidence.identifier_key) as subject_key
     from evidence
     left join subjects on evidence.identifier_key = subjects.identifier_key
-    where evidence.class = 'strong'
+    -- Who is nobody shares no device with anybody.
+    where evidence.class = 'strong' and evidence.identifier_key not in (select identifier_key from suspected)
 ),
 
 companies as (
@@ -62,11 +65,13 @@ judged as (
         seen.first_place.event_id as first_event_id,
         coalesce(strong_company.strong_identifiers, 0) as strong_identifiers,
         case
+            when suspected.identifier_key is not null then 'suspected_placeholder'
             when seen.class = 'device' and strong_company.strong_identifiers >= 2 then 'shared_device'
             when strong_company.has_removed then 'removed_identity'
             when strong_company.strong_identifiers > namespaces.max_strong_identifiers then 'limit_exceeded'
         end as refusal
     from seen
+    left join suspected on seen.identifier_key = suspected.identifier_key
     left join strong_company on seen.identifier_key = strong_company.identifier_key
     left join namespaces on seen.namespace = namespaces.namespace
 )

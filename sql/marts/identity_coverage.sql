@@ -11,6 +11,8 @@ customers as (select * from intermediate.customers),
 
 refusals as (select * from marts.identity_refusals),
 
+undeclared as (select * from intermediate.undeclared_namespaces),
+
 totals as (
     select
         (select count(*) from events) as events,
@@ -32,7 +34,7 @@ event_measures as (
     from totals
 ),
 
-measures as (
+kinds as (
     select 'events' as measure, value_of, counted, counted / nullif(events, 0) as share
     from event_measures
     union all
@@ -56,12 +58,24 @@ measures as (
     from refusals
     group by rule
     union all
+    select
+        'undeclared_namespaces' as measure, undeclared.namespace as value_of, undeclared.events as counted,
+        undeclared.events / nullif(totals.events, 0) as share
+    from undeclared
+    cross join totals
+    union all
     (
         select 'largest_customers' as measure, customer_id as value_of, identifiers as counted, null as share
         from sizes
         order by identifiers desc, customer_id
         limit 10
     )
+),
+
+measures as (
+    select kinds.*, undeclared.nearest_namespace
+    from kinds
+    left join undeclared on kinds.measure = 'undeclared_namespaces' and kinds.value_of = undeclared.namespace
 )
 
 select * from measures

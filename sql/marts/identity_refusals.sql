@@ -9,6 +9,33 @@ evidence as not materialized (select * from intermediate.identity_evidence),
 
 links as (select * from intermediate.identity_links),
 
+suspected as (
+    select identifier_key, namespace, identifier
+    from customers
+    where refusal = 'suspected_placeholder'
+),
+
+-- How many devices and contacts it was seen with, by namespace: to name each would tell no more.
+placeholders as (
+    select
+        'suspected_placeholder' as rule,
+        suspected.identifier_key,
+        suspected.namespace,
+        suspected.identifier,
+        companions.namespace as other_namespace,
+        '(' || count(distinct companions.identifier_key) || ' of them)' as other_identifier,
+        min(companions.place) as first_place,
+        count(distinct companions.event_key) as events
+    from suspected
+    inner join evidence on suspected.identifier_key = evidence.identifier_key
+    inner join evidence as companions on evidence.event_key = companions.event_key
+    where
+        companions.class <> 'strong'
+        and evidence.is_named and companions.is_named
+        and not evidence.is_void and not companions.is_void
+    group by all
+),
+
 -- An identifier that links nothing: every strong id that it was seen with. Of a removed one, no name is left.
 unlinked as (
     select
@@ -23,7 +50,10 @@ unlinked as (
     from customers
     inner join evidence on customers.identifier_key = evidence.identifier_key
     inner join evidence as companions on evidence.event_key = companions.event_key
-    where customers.refusal is not null and companions.class = 'strong' and not evidence.is_void
+    where
+        customers.refusal is not null and companions.class = 'strong' and not evidence.is_void
+        and customers.refusal <> 'suspected_placeholder'
+        and companions.identifier_key not in (select identifier_key from suspected)
     group by all
 ),
 
@@ -64,6 +94,8 @@ conflicts as (
 ),
 
 refusals as (
+    select * from placeholders
+    union all
     select * from unlinked
     union all
     select * from conflicts

@@ -3,9 +3,13 @@
 
 with
 
-events as (select * from staging.events),
+events as not materialized (select * from staging.events),
 
 namespaces as (select * from taxonomy.namespaces),
+
+placeholders as (select * from taxonomy.placeholders),
+
+settings as (select * from taxonomy.identity),
 
 named as (
     select
@@ -29,6 +33,23 @@ named as (
     where event_type = 'identity_merged'
 ),
 
+-- Each spelling once, however many events bear it: what knows the world's numbering plans is no SQL.
+spellings as (
+    select identifiers['phone'] as written
+    from events
+    union
+    select try_cast(json_extract(properties, '$.with') as map(varchar, varchar))['phone'] as written
+    from events
+    where event_type = 'identity_merged'
+),
+
+phones as (
+    select spellings.written, phone_number(spellings.written, settings.default_region) as number
+    from spellings
+    cross join settings
+    where spellings.written is not null
+),
+
 trimmed as (
     select
         event_key,
@@ -37,38 +58,51 @@ trimmed as (
         sequence,
         role,
         entry.key as namespace,
+        case when entry.key = 'phone' then entry.value end as phone,
         -- Whatever prints nothing: tabs, line ends, no-break and zero-width spaces.
         nfc_normalize(regexp_replace(entry.value, '^[\s\pZ\pC]+|[\s\pZ\pC]+$', '', 'g')) as identifier
     from named
 ),
 
+folded as (
+    select
+        *,
+        lower(identifier) as folded,
+        -- Few begin or end with anything else; to trim each would take longer than all the rest.
+        left(lower(identifier), 1) between '0' and '9' or left(lower(identifier), 1) between 'a' and 'z' as begins_plain,
+        right(identifier, 1) between '0' and '9' or right(lower(identifier), 1) between 'a' and 'z' as ends_plain
+    from trimmed
+),
+
 normalised as (
     select
-        event_key,
-        event_id,
-        occurred_at,
-        sequence,
-        role,
-        namespace,
-        identifier as written,
+        folded.event_key,
+        folded.event_id,
+        folded.occurred_at,
+        folded.sequence,
+        folded.role,
+        folded.namespace,
         case
-            when namespace = 'email' then lower(identifier)
-            -- E.164 as far as the number says its country; `00` is the international prefix that people type for `+`.
-            when namespace = 'phone'
-                then regexp_replace(regexp_replace(identifier, '[\s\pZ().\-/]', '', 'g'), '^00', '+')
-            else identifier
+            when folded.begins_plain and folded.ends_plain then folded.folded
+            else trim(folded.folded, ' !"#$%&''()*+,-./:;<=>?@[\]^_`{|}~¡¿«»‐‑–—‘’“”…')
+        end as bare,
+        case when not (folded.begins_plain and folded.ends_plain) then folded.folded end as odd,
+        case
+            when folded.namespace = 'email' then lower(folded.identifier)
+            else coalesce(phones.number, folded.identifier)
         end as identifier
-    from trimmed
+    from folded
+    left join phones on folded.phone = phones.written
 ),
 
 naming as (
     select
-        normalised.* exclude (event_id, occurred_at, sequence, written),
+        normalised.* exclude (event_id, occurred_at, sequence, bare, odd),
         -- 128 bits of its name: narrow to join on, and the same in every build. The length tells `b:c` of `a` from `c`
         -- of `a:b`.
         md5_number(length(normalised.namespace) || ':' || normalised.namespace || ':' || normalised.identifier)
             as identifier_key,
-        coalesce(namespaces.class, 'device') as class,
+        namespaces.class,
         -- Its place in the one order of events (law L3).
         struct_pack(
             occurred_at := normalised.occurred_at,
@@ -76,15 +110,14 @@ naming as (
             number := coalesce(normalised.sequence, 0),
             event_id := normalised.event_id
         ) as place,
-        coalesce(namespaces.strength, 1000) as strength
+        namespaces.strength
     from normalised
-    left join namespaces on normalised.namespace = namespaces.namespace
+    -- What nobody has declared has no class: nobody knows whether one person bears it or a thousand.
+    inner join namespaces on normalised.namespace = namespaces.namespace
     -- Placeholders that a thousand people share: one of them would merge the thousand.
     where
-        lower(normalised.written) not in (
-            '', 'null', 'undefined', 'none', 'nan', 'anonymous', 'unknown', 'guest', 'true', 'false', '-1',
-            'distinct_id', 'distinctid', '[object object]'
-        )
+        normalised.bare not in (select placeholder from placeholders)
+        and coalesce(normalised.odd not in (select placeholder from placeholders), true)
         and not regexp_full_match(normalised.identifier, '[+0\-]*')
 )
 

@@ -55,7 +55,7 @@ def without(field):
         (without("channel"), "missing_field", "channel"),
         (GOOD | {"channel": "fax"}, "unknown_channel", "channel"),
         (GOOD | {"event_id": ""}, "invalid_value", "event_id"),
-        (GOOD | {"event_id": "x" * 65}, "invalid_value", "event_id"),
+        (GOOD | {"event_id": "x" * 201}, "invalid_value", "event_id"),
         (GOOD | {"event_id": 7}, "invalid_value", "event_id"),
         (GOOD | {"event_type": "x" * 201}, "invalid_value", "event_type"),
         (GOOD | {"identifiers": {}}, "invalid_value", "identifiers"),
@@ -98,6 +98,67 @@ def test_the_raw_time_is_kept_and_the_corrected_one_counts():
     ).accepted.to_pylist()
     assert row["occurred_at"] == datetime(2026, 1, 2, 4, 4, tzinfo=UTC)
     assert row["occurred_at_raw"] == datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+BATCH = {"sent_at": "2026-01-02T10:00:06Z", "received_at": "2026-01-02T10:00:38Z"}
+
+
+def test_a_batch_that_stalled_on_its_way_is_no_wrong_clock():
+    """The phone saw the product added, then the order; its first batch waited for half a minute."""
+    stalled = GOOD | {"event_id": "added", "occurred_at": "2026-01-02T10:00:05Z"} | BATCH
+    order = GOOD | {"event_id": "order", "occurred_at": "2026-01-02T10:00:20Z"}
+    rows = judged(stalled, order).accepted.sort_by("occurred_at").to_pylist()
+    assert [row["event_id"] for row in rows] == ["added", "order"]
+    assert rows[0]["occurred_at"] == rows[0]["occurred_at_raw"] == datetime(2026, 1, 2, 10, 0, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("value", [json.dumps, lambda made: json.dumps(made, separators=(",", ":"))])
+def test_up_to_the_tolerance_the_device_is_right_and_beyond_it_the_collector(sign, value):
+    sent = datetime(2026, 1, 2, 3, 4, 10, tzinfo=UTC)
+    differences = [sign * timedelta(minutes=5), sign * timedelta(minutes=5, microseconds=1)]
+    made = [GOOD | {"sent_at": sent.isoformat(), "received_at": (sent + d).isoformat()} for d in differences]
+    records = records_of([value(one).encode() for one in made])
+    happened = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    rows = sorted(judge(records).accepted.to_pylist(), key=lambda row: row["offset"])
+    assert [row["occurred_at"] - happened for row in rows] == [timedelta(0), differences[1]]
+    rows = sorted(judge(records, clock_tolerance=timedelta(0)).accepted.to_pylist(), key=lambda row: row["offset"])
+    assert [row["occurred_at"] - happened for row in rows] == differences, "`0 seconds` corrects always"
+
+
+@pytest.mark.parametrize("at", ["2016-12-31T23:59:60Z", "2016-12-31t15:59:60.5-08:00", "2026-01-02T23:59:60z"])
+def test_a_leap_second_is_refused_as_what_it_is(at):
+    (row,) = judged(GOOD | {"occurred_at": at}).rejected.to_pylist()
+    assert (row["reason"], row["field"]) == ("leap_second", "occurred_at")
+
+
+@pytest.mark.parametrize("at", ["2026-01-02T12:30:60Z", "2016-12-31T23:59:60+05:00", "2016-13-31T23:59:60Z"])
+def test_a_second_60_where_no_day_ends_is_no_time_at_all(at):
+    (row,) = judged(GOOD | {"occurred_at": at}).rejected.to_pylist()
+    assert (row["reason"], row["field"]) == ("invalid_value", "occurred_at")
+
+
+@pytest.mark.parametrize("value", [json.dumps, lambda made: json.dumps(made, separators=(",", ":"))])
+def test_t_and_z_may_be_lower_case(value):
+    """RFC 3339, section 5.6."""
+    made = GOOD | {"occurred_at": "2026-01-02t03:04:05z", "sent_at": "2026-01-02T03:04:05z"}
+    (row,) = judged(value(made).encode()).accepted.to_pylist()
+    assert row["occurred_at"] == row["sent_at"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("event_id", ["x" * 200, "é" * 200, f"sha256:{'0' * 93}"])
+def test_an_event_id_may_be_as_long_as_a_vendor_makes_it(event_id):
+    assert judged(GOOD | {"event_id": event_id}).accepted["event_id"].to_pylist() == [event_id]
+    jsonschema.validate(GOOD | {"event_id": event_id}, json_schema("web"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(GOOD | {"event_id": "x" * 201}, json_schema("web"))
+
+
+@pytest.mark.parametrize("at", ["2016-12-31T23:59:60Z", "2026-01-02 03:04:05Z", "2026-01-02T03:04:05", "yesterday"])
+def test_the_json_schema_knows_what_a_time_looks_like(at):
+    jsonschema.validate(GOOD | {"occurred_at": "2026-01-02t03:04:05.5z", "sent_at": None}, json_schema("web"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(GOOD | {"occurred_at": at}, json_schema("web"))
 
 
 def test_nanoseconds_are_cut_to_microseconds_and_offsets_become_utc():

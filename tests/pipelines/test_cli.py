@@ -64,6 +64,8 @@ def test_a_parquet_file_of_events_gives_the_same_tables_as_its_jsonl(events, tmp
         (["build", "--events", "events.xlsx"], "canonical events come as .jsonl or .parquet"),
         (["build", "--as-of", "yesterday"], "write an RFC 3339 time with an offset"),
         (["build", "--as-of", "2026-01-01T00:00:00"], "which time zone?"),
+        (["build", "--as-of", "2016-12-31T23:59:60Z"], "write an RFC 3339 time with an offset"),
+        (["build", "--as-of", "2026-01-01t00:00:00z", "--events", "nothing.jsonl"], "nothing.jsonl cannot be read"),
         (["check"], "nothing is built yet. Run: journey build"),
         (["publish"], "nothing is built yet. Run: journey build"),
         (["query", "select 1"], "holds no release yet. Run: journey publish"),

@@ -19,7 +19,7 @@ from journey_core.contract import judge, records_of
 from journey_core.errors import InputError
 from journey_core.lake import Lake, Partition
 from journey_core.models import contracts
-from journey_core.privacy import Erasures
+from journey_core.privacy import Erasures, Person
 from journey_core.release import current_release, publish_release, query_release
 from journey_core.warehouse import Warehouse
 from pipelines import erase as module
@@ -69,10 +69,11 @@ def shop(home):
     settings = Settings(home=home)
     landed(settings, RECORDS)
     warehouse = settings.open_warehouse()
-    publish_release(warehouse, build(settings), contracts(), settings.releases, None)
+    # The whole comes last: an erasure builds again what was built last, with its `as_of`.
     publish_release(
         warehouse, build(settings, as_of=datetime(2026, 1, 2, tzinfo=UTC)), contracts(), settings.releases, None
     )
+    publish_release(warehouse, build(settings), contracts(), settings.releases, None)
     return settings
 
 
@@ -298,6 +299,41 @@ def test_what_is_held_comes_as_json_lines(shop):
         line["table"] for line in lines
     }
     assert "bob-7" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    "who", ["email=ANN.Lee@example.com ", "phone=0034 600\u2011111\u2011222", "customer_id= ann-41"]
+)
+def test_who_asks_may_write_an_identifier_as_a_producer_does(home, who):
+    settings = Settings(home=home)
+    made = event("a1", "2026-01-02 10:00", who=ANN | {"phone": "+34 600 111 222"})
+    landed(settings, [json.dumps(made).encode()])
+    assert any('"a1"' in line for line in export(settings, who))
+    assert erase(settings, who).events == 1
+
+
+def test_a_name_that_nobody_declared_is_nobodys_to_erase_and_leaves_with_its_event(home):
+    settings = Settings(home=home)
+    made = [
+        event("a1", "2026-01-01 10:00", who=ANN | {"user_id": "u-4711-x"}),
+        event("b1", "2026-01-02 10:00", who=BOB),
+    ]
+    landed(settings, [json.dumps(one).encode() for one in made])
+    with pytest.raises(InputError, match="`user_id` names nobody: no namespace of this name is declared"):
+        erase(settings, "user_id=u-4711-x")
+    erase(settings, "ann-41")
+    assert names_left(home, (*NAMES, "u-4711-x")) == {}
+
+
+def test_who_was_erased_by_a_name_that_is_declared_no_more_stays_erased(home):
+    """Fingerprints of before namespaces had to be declared."""
+    settings = Settings(home=home)
+    erasures = Erasures.read(settings.erasures)
+    erasures.add(
+        Person(frozenset(), frozenset([("user_id", "u-4711-x")]), frozenset()), [], datetime(2027, 1, 1, tzinfo=UTC)
+    )
+    judged = landed(settings, [json.dumps(event("a1", "2026-01-01 10:00", who={"user_id": "u-4711-x"})).encode()])
+    assert judged.rejected["reason"].to_pylist() == ["erased"]
 
 
 def test_nobody_is_erased_by_mistake(shop):

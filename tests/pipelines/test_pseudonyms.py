@@ -15,6 +15,7 @@ from journey_core.errors import InputError
 from journey_core.lake import Lake, Partition
 from journey_core.models import contracts
 from journey_core.release import publish_release
+from journey_core.taxonomy import TAXONOMIES
 from pipelines.admit import admit
 from pipelines.build import build
 from pipelines.erase import erase, export
@@ -114,6 +115,27 @@ def test_a_person_is_found_exported_and_erased_by_what_they_are_called(hidden):
     landed(hidden, RECORDS[:1], first=len(RECORDS))
     build(hidden)
     assert hidden.open_warehouse().query("from marts.touchpoints").num_rows == 0, "a replay brings nobody back"
+
+
+def test_two_spellings_of_a_phone_have_one_pseudonym_by_the_taxonomys_region(hidden, monkeypatch, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    text = (TAXONOMIES / "retail.yaml").read_text()
+    mine.write_text(text.replace("identity: {", "identity: {default_region: ES, placeholders: [kiosk@x.de], "))
+    monkeypatch.setenv("JOURNEY_TAXONOMY", str(mine))
+    settings = Settings()
+    spellings = ["600 111 222", "+34 600\u2011111\u2011222", "tel:+34600111222", "0034 600 111 222"]
+    made = [event(f"{n}", "2026-01-01 10:00", who={"phone": text}) for n, text in enumerate(spellings)]
+    made += [event(f"k{n}", "2026-01-01 10:00", who={"customer_id": f"c{n}", "email": "Kiosk@x.de"}) for n in range(2)]
+    landed(settings, [json.dumps(one).encode() for one in made])
+    build(settings)
+    rows = settings.open_warehouse().query("select namespace, identifier from marts.identity_map order by all")
+    assert rows.to_pylist() == [
+        {"namespace": "customer_id", "identifier": "c0"},
+        {"namespace": "customer_id", "identifier": "c1"},
+        {"namespace": "phone", "identifier": pseudonym("phone", "+34600111222")},
+    ]
+    assert names_left(settings.home, NAMES) == {}
+    assert erase(settings, "phone=600-111-222").events == 4
 
 
 def test_pseudonyms_need_a_secret(home, monkeypatch):

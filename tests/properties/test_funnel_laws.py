@@ -24,8 +24,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTES = (None, "2 minutes", "4 minutes", "8 minutes")
 
 
-def random_funnel(chance: random.Random, number: int) -> Funnel:
-    """One funnel of one to four steps; each option is on as often as not."""
+def random_funnel(chance: random.Random, number: int, most_steps: int = 4) -> Funnel:
+    """One funnel of some steps; each option is on as often as not."""
 
     def maybe(options: Any, share: float = 0.5) -> Any:
         return chance.choice(options) if chance.random() < share else None
@@ -33,7 +33,7 @@ def random_funnel(chance: random.Random, number: int) -> Funnel:
     if chance.random() < 0.25:
         return one_pass_funnel(chance, f"f{number}", chance.sample("abc", chance.randint(1, 3)))
     order = chance.choice(("ordered", "strict", "any"))
-    kinds = [chance.choice("abc") for _ in range(chance.randint(1, 4))]
+    kinds = [chance.choice("abc") for _ in range(chance.randint(1, most_steps))]
     steps: list[dict[str, Any]] = []
     for index, kind in enumerate(kinds):
         step = {"step": f"s{index + 1}", "when": f"event_type like '%{kind}%'"}
@@ -96,6 +96,24 @@ def random_touches(chance: random.Random, person: int) -> list[Touch]:
     ]
 
 
+def crowded_touches(chance: random.Random, person: int) -> list[Touch]:
+    """Some ten events of two instants or three, of few kinds."""
+    instants = [START + timedelta(minutes=chance.randint(0, 4)) for _ in range(chance.randint(1, 3))]
+    kinds = chance.sample(("a", "b", "c", "ab", "bc", "x"), chance.randint(1, 4))
+    numbers = chance.choice(((None, 1, 2), tuple(range(8)), (None, *range(8)), (None,)))
+    return [
+        Touch(
+            f"{person:02}-{number:02}",
+            chance.choice(kinds),
+            chance.choice(instants),
+            chance.choice(numbers),
+            chance.choice(("p", "p", "p", "q", None)),
+            chance.random() < 0.8,
+        )
+        for number in range(chance.randint(5, 12))
+    ]
+
+
 def as_event(touch: Touch, person: int) -> dict[str, Any]:
     more: dict[str, Any] = {"properties": {"plan": touch.held}} if touch.held else {}
     if touch.sequence is not None:
@@ -130,39 +148,52 @@ def test_funnels_agree_with_a_reference_that_tries_everything(build_world, world
         chance = random.Random(seed)
         funnels = [random_funnel(chance, number) for number in range(16)]
         people = {person: random_touches(chance, person) for person in range(30)}
-        as_of = START + timedelta(minutes=chance.randint(4, 16))
-        taxonomy = load_taxonomy("retail").model_copy(update={"funnels": funnels})
-        events = [as_event(touch, person) for person, touches in people.items() for touch in touches]
-        tables = build_world(events, taxonomy, as_of=as_of)
-        found = defaultdict(list)
-        for row in tables.rows("select * from marts.funnel_attempts order by funnel, customer_id, attempt"):
-            found[row["funnel"], row["customer_id"]].append(row)
-        for funnel in funnels:
-            kinds = [step.when.split("%")[1] for step in funnel.steps]
-            names = [step.step for step in funnel.steps]
-            exclusions = [
-                (rule.when.split("%")[1], *(names.index(name) for name in rule.between or (names[0], names[-1])))
-                for rule in funnel.exclusions
+        agree(build_world, funnels, people, START + timedelta(minutes=chance.randint(4, 16)), f"seed {seed}")
+
+
+def test_crowded_instants_agree_with_the_reference_too(build_world, worlds):
+    """A log with days only: more events of an instant take a step than there are steps, numbered or not."""
+    for seed in range(worlds):
+        chance = random.Random(seed)
+        funnels = [random_funnel(chance, number, most_steps=3) for number in range(12)]
+        people = {person: crowded_touches(chance, person) for person in range(20)}
+        agree(build_world, funnels, people, START + timedelta(minutes=chance.randint(4, 16)), f"seed {seed}")
+
+
+def agree(build_world, funnels, people, as_of, where):
+    """Each attempt as the reference has it."""
+    taxonomy = load_taxonomy("retail").model_copy(update={"funnels": funnels})
+    events = [as_event(touch, person) for person, touches in people.items() for touch in touches]
+    tables = build_world(events, taxonomy, as_of=as_of)
+    found = defaultdict(list)
+    for row in tables.rows("select * from marts.funnel_attempts order by funnel, customer_id, attempt"):
+        found[row["funnel"], row["customer_id"]].append(row)
+    for funnel in funnels:
+        kinds = [step.when.split("%")[1] for step in funnel.steps]
+        names = [step.step for step in funnel.steps]
+        exclusions = [
+            (rule.when.split("%")[1], *(names.index(name) for name in rule.between or (names[0], names[-1])))
+            for rule in funnel.exclusions
+        ]
+        for person, touches in people.items():
+            expected = [
+                (a.entered_at, a.status, a.furthest_step, in_order(funnel, a.step_times), a.ended_at)
+                for a in Reference(touches, funnel, kinds, as_of).attempts(exclusions)
             ]
-            for person, touches in people.items():
-                expected = [
-                    (a.entered_at, a.status, a.furthest_step, in_order(funnel, a.step_times), a.ended_at)
-                    for a in Reference(touches, funnel, kinds, as_of).attempts(exclusions)
-                ]
-                got = [
-                    (
-                        row["entered_at"],
-                        row["status"],
-                        row["furthest_step"],
-                        in_order(funnel, row["step_times"]),
-                        row["ended_at"],
-                    )
-                    for row in found[funnel.funnel, f"p{person:02}"]
-                ]
-                if funnel.entry == "every" and funnel.hold_constant:
-                    # Beside each other they may enter at one instant: which is the first of them is no matter.
-                    got, expected = sorted(got, key=repr), sorted(expected, key=repr)
-                assert got == expected, f"seed {seed}: {funnel!r}\n{touches}\nas of {as_of}"
+            got = [
+                (
+                    row["entered_at"],
+                    row["status"],
+                    row["furthest_step"],
+                    in_order(funnel, row["step_times"]),
+                    row["ended_at"],
+                )
+                for row in found[funnel.funnel, f"p{person:02}"]
+            ]
+            if funnel.entry == "every" and funnel.hold_constant:
+                # Beside each other they may enter at one instant: which is the first of them is no matter.
+                got, expected = sorted(got, key=repr), sorted(expected, key=repr)
+            assert got == expected, f"{where}: {funnel!r}\n{touches}\nas of {as_of}"
 
 
 def test_one_pass_finds_what_trying_every_chain_finds(build_world, worlds):

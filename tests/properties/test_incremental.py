@@ -26,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from journey_core import parts
 from journey_core.contract import RECORDS, judge, records_of
+from journey_core.identity import SuspectedPlaceholder
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Source, Warehouse
 from tests.conftest import OF_BUILDS, event
@@ -38,8 +39,9 @@ minutes = st.integers(0, 8).flatmap(
     lambda times: st.sampled_from([0, 1, 10, 31, 60, 1440, 20_000, 60_000]).map(lambda step: step * times)
 )
 identifiers = st.dictionaries(
-    st.sampled_from(["customer_id", "email", "anonymous_id", "device_id"]),
-    st.sampled_from([*PEOPLE, *PEOPLE, "undefined"]),
+    # `user_id` is declared by one of the taxonomies below alone.
+    st.sampled_from(["customer_id", "email", "anonymous_id", "device_id", "phone", "user_id"]),
+    st.sampled_from([*PEOPLE, *PEOPLE, "undefined", "600 000 001", "+34600000001"]),
     min_size=1,
     max_size=3,
 )
@@ -54,6 +56,13 @@ TAXONOMIES = {
     "retail": RETAIL,
     "last authenticated": changed("identity", shared_devices="last_authenticated"),
     "one customer per contact": changed("identity", limits={"email": 1}),
+    "suspicious": changed(
+        "identity",
+        suspected_placeholder=SuspectedPlaceholder(devices=1, contacts=1),
+        namespaces={"user_id": "strong"},
+        default_region="ES",
+        placeholders=["w"],
+    ),
     "short silence": changed("journeys", idle_timeout=timedelta(days=1)),
     "short sessions": changed("sessions", timeout=timedelta(minutes=5)),
     "midnight": changed("sessions", cut_at_midnight="Europe/Madrid"),
@@ -146,7 +155,7 @@ class Builds(RuleBasedStateMachine):
             gone = data.draw(st.sets(st.integers(0, len(self.landed) - 1), max_size=3))
             self.landed = [record for number, record in enumerate(self.landed) if number not in gone]
 
-    @rule(taxonomy=st.sampled_from([*TAXONOMIES, *["retail"] * 4]))
+    @rule(taxonomy=st.sampled_from([*TAXONOMIES, *["retail", "suspicious"] * 3]))
     def configure(self, taxonomy):
         self.taxonomy = taxonomy
 
