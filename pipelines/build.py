@@ -34,9 +34,9 @@ def build(
     """Build every table from the lake, or from `events`, a file of canonical events (`read_events`).
 
     `as_of` (UTC) defaults to the latest event; later events are then not known. The same input as the last build's
-    changes nothing, unless `full`. `into` is another warehouse than that of `settings`. `say` hears
-    of a file's rejected records. Raises TaxonomyError, StorageError, or InputError, also for a file of which nothing is
-    accepted; the previous tables stay.
+    changes nothing, unless `full`. `into` is another warehouse than that of `settings`. `say` hears of a file's
+    rejected records. Raises TaxonomyError, StorageError, or InputError, also for a file of which nothing is accepted;
+    the previous tables stay.
     """
     named = taxonomy or settings.taxonomy
     loaded = load_taxonomy(named)
@@ -94,8 +94,8 @@ def _lake(settings: Settings) -> Source:
 def _file(path: Path, settings: Settings, say: Callable[[str], None]) -> Source:
     judged = admit(read_events(path), settings)
     said = _rejections(judged)
-    # Where all are gone whom a file tells of, there is nothing left to build, and that is right.
-    if judged.accepted.num_rows == 0 and set(judged.rejected["reason"].to_pylist()) != {"erased"}:
+    # A file whose people were all erased holds nothing any more, and that is what was asked for.
+    if judged.accepted.num_rows == 0 and "erased" not in judged.rejected["reason"].to_pylist():
         raise NothingAcceptedError(
             f"{path}: no event could be accepted: {said}" if said else f"{path} is empty: it holds no events"
         )
