@@ -10,6 +10,7 @@ from journey_core.errors import InputError, NothingAcceptedError
 from journey_core.files import written_whole
 from journey_core.logs import Record, read_log
 from pipelines.build import build
+from pipelines.erase import erase
 from pipelines.produce import ProducedLog, produce, write_jsonl
 from pipelines.settings import Settings
 from tests.conftest import event
@@ -116,3 +117,14 @@ def test_a_file_without_one_event_does_not_empty_the_tables(tmp_path, content, s
     assert settings.open_warehouse().last_build().build_id == before.build_id
     (offset,) = settings.open_warehouse().query('select "offset" from staging.rejected_events').to_pylist()
     assert offset == {"offset": 2}, "the line of the file"
+
+
+def test_a_file_whose_people_are_all_erased_builds_empty_tables(tmp_path):
+    path, settings = tmp_path / "events.jsonl", Settings()
+    path.write_text(json.dumps(event("1", "2026-01-01 10:00")) + "\n")
+    build(settings, events=path)
+    erase(settings, "ann")
+    heard: list[str] = []
+    build(settings, events=path, say=heard.append)
+    assert heard[0].startswith(f"{path}: 1 of 1 records rejected (erased 1), first at line 1: erased")
+    assert settings.open_warehouse().query("from marts.touchpoints").num_rows == 0
