@@ -15,7 +15,7 @@ def build_journeys():
         from pipelines.build import build
         from pipelines.settings import Settings
 
-        print(build(Settings()))
+        print(build(Settings()).with_warnings)
 
     @task
     def check() -> None:

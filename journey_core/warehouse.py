@@ -106,7 +106,12 @@ class Build:
         what = "built" if self.is_new else "unchanged:"
         as_of = f"{self.as_of:%Y-%m-%d %H:%M:%S} UTC" if self.as_of else "no event yet"
         counts = ", ".join(f"{self.rows[f'marts.{name}']:,} {name}" for name in ("touchpoints", "sessions", "journeys"))
-        return "\n".join([f"{what} {self.build_id} as of {as_of}: {counts}", *(f"warning: {w}" for w in self.warnings)])
+        return f"{what} {self.build_id} as of {as_of}: {counts}"
+
+    @property
+    def with_warnings(self) -> str:
+        """Its line and a line for each warning, for a log that has no second stream."""
+        return "\n".join([str(self), *(f"warning: {warning}" for warning in self.warnings)])
 
 
 class Warehouse:

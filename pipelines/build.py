@@ -78,7 +78,8 @@ def inputs_of(last: Build, settings: Settings) -> Inputs:
 
 def _absolute(taxonomy: str) -> str:
     """A taxonomy's name, or the path of its file wherever one stands."""
-    return str(Path(taxonomy).absolute()) if Path(taxonomy).is_file() else taxonomy
+    path = Path(taxonomy)
+    return str(path.absolute()) if path.suffix in (".yaml", ".yml") else taxonomy
 
 
 def _lake(settings: Settings) -> Source:

@@ -42,6 +42,18 @@ def test_build_from_a_file_needs_no_broker_and_no_lake(events, home):
     assert as_json["rows"]["marts.touchpoints"] == 2
 
 
+def test_a_build_says_what_links_nothing_and_not_among_its_results(tmp_path):
+    path = tmp_path / "events.jsonl"
+    made = [event(f"{n}", "2026-01-01 10:00", who={"customer_id": "user", "anonymous_id": f"c{n}"}) for n in range(101)]
+    made.append(event("x", "2026-01-01 10:00", who={"Customer_ID": "1"}))
+    path.write_text("".join(json.dumps(one) + "\n" for one in made))
+    done = journey("build", "--events", str(path))
+    assert "warning: customer_id `user` looks like a placeholder" in done.stderr
+    assert "warning: 1 events name `Customer_ID`, which is not declared" in done.stderr
+    assert "Is `customer_id` meant?" in done.stderr
+    assert "warning" not in done.stdout
+
+
 def test_a_parquet_file_of_events_gives_the_same_tables_as_its_jsonl(events, tmp_path):
     import duckdb
 

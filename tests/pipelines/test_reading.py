@@ -200,3 +200,11 @@ def test_another_tolerance_is_another_source(settings, file):
     build(settings, events=file)
     assert build(settings, events=file).is_new is False
     assert build(settings.model_copy(update={"clock_tolerance": timedelta(0)}), events=file).is_new
+
+
+def test_the_last_person_of_a_file_can_be_erased_too(settings, file):
+    """What is left of the file is no event: nothing can be built from it, and nothing may stay of what was."""
+    build(settings, events=written(file, PEOPLE[:1]))
+    publish(settings)
+    erase(settings, "user-1")
+    assert names_left(settings.home, ("user-1",)) == {}

@@ -134,6 +134,7 @@ def test_an_id_of_more_devices_or_contacts_than_one_customer_has_is_a_placeholde
         ("suspected_placeholder", "customer_id", "user", namespace, f"({most + 1} of them)", "000", most + 1)
     ]
     (warning,) = tables.build.warnings
+    assert tables.build.with_warnings == f"{tables.build}\nwarning: {warning}"
     assert warning.startswith(
         f"customer_id `user` looks like a placeholder, and links nothing: seen with {namespace} ("
     )
