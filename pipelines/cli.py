@@ -243,6 +243,8 @@ def build(
             progress=progress,
             say=talk.print,
         )
+        for warning in built.warnings:
+            talk.print(f"warning: {warning}")
     _say(built, as_json)
 
 

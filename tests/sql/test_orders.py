@@ -250,5 +250,5 @@ def test_a_long_number_keeps_its_digits(build_world):
 def test_a_build_warns_of_what_it_cannot_read(tmp_path):
     file = tmp_path / "shop.jsonl"
     file.write_text(json.dumps(order("1", "2026-01-01 10:00", revenue="$10")))
-    said = CliRunner().invoke(app, ["build", "--events", str(file)]).stdout
+    said = CliRunner().invoke(app, ["build", "--events", str(file)]).stderr
     assert said.count("warning: 1 event with an unreadable amount: its revenue is null. See marts.data_quality") == 1
