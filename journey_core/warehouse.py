@@ -131,8 +131,7 @@ class Warehouse:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
-                connection.execute("set timezone = 'UTC'")
-                register(connection)
+                _prepare(connection)
                 yield connection
         except duckdb.Error as error:
             raise self._told(error) from error
@@ -267,8 +266,7 @@ class Warehouse:
             if model.name in wanted:
                 wanted |= model.upstreams
         with duckdb.connect(config=self._config) as connection:
-            connection.execute("set timezone = 'UTC'")
-            register(connection)
+            _prepare(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
                 connection.execute(f"create schema if not exists {schema}")
@@ -416,6 +414,13 @@ class Warehouse:
         """The rows of one select over the tables of the last build. Raises InputError where the SQL is wrong."""
         with self.connect() as connection:
             return fetch(connection, sql)
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("set timezone = 'UTC'")
+    # It takes a cast that stands twice out of its `try`: one value that does not fit would end the build.
+    connection.execute("set disabled_optimizers = 'common_subexpressions'")
+    register(connection)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

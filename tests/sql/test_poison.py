@@ -7,7 +7,7 @@ import json
 import pytest
 
 from journey_core.taxonomy import Rule, load_taxonomy
-from tests.conftest import event
+from tests.conftest import build_tables, event
 from tests.funnels import one_funnel
 
 GOOD = event("good", "2026-01-01 10:00")
@@ -66,6 +66,31 @@ def test_a_comparison_that_does_not_fit_is_no_match(build_world, when):
     odd = event("1", "2026-01-01 10:00", properties={"error_code": "E500", "survey": {"kind": "x", "score": 3}})
     tables = build_world([odd], retail.model_copy(update={"rules": rules}))
     assert tables.values("select stage from marts.touchpoints") == [("awareness",)]
+
+
+@pytest.mark.parametrize(
+    "whens",
+    [
+        ["error_code = 500", "error_code = 404"],
+        ["error_code = 500 or error_code = 404"],
+        ["properties -> '$.quantity' >= 2 and properties -> '$.quantity' < 10"],
+        ["revenue * 1.21 > 2 and revenue * 1.21 < 5"],
+    ],
+)
+def test_a_term_that_stands_twice_ends_no_build(tmp_path, whens):
+    """DuckDB takes what stands twice out of its `try`. Full and incremental builds meet the event all the same."""
+    retail = load_taxonomy("retail")
+    rules = [Rule.model_validate({"stage": "need", "when": when}) for when in whens]
+    taxonomy = retail.model_copy(update={"rules": [*rules, *retail.rules]})
+    fits = event("1", "2026-01-01 10:00", properties={"error_code": "500", "quantity": 3, "revenue": "2"})
+    poison = {"error_code": "E500", "quantity": "x", "revenue": "99999999999999.9999"}
+    events = [fits, event("2", "2026-01-01 10:01", properties=poison)]
+    for known in (events[:1], events):
+        tables = build_tables(known, tmp_path / "shop.duckdb", taxonomy)
+    assert tables.values("select event_id, stage from marts.touchpoints order by 1") == [
+        ("1", "need"),
+        ("2", "awareness"),
+    ]
 
 
 def test_a_log_that_knows_days_only_is_not_tried_in_all_its_permutations(build_world):
