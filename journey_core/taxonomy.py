@@ -151,11 +151,14 @@ class Signal(Document):
     when: Predicate
 
 
-#: What the name of a failure says, as a word of `payment_failed`, `checkout_error`, `out_of_stock_shown`.
-FAILURE_WORDS = (
-    "(^|[^a-z])(fail(ed|ure)?|errors?|declined|rejected|denied|timeout|timed_out|invalid|crash(ed)?|exception"
-    "|unavailable|out_of_stock|sold_out|payment_refused)([^a-z]|$)"
+#: What the name of a failure says: `payment_failed`, `Payment Failed`, `PaymentFailed`, `out_of_stock_shown`; in
+#: Spanish, too. A word begins at a border or with a capital: `terror_viewed` is none.
+_FAILURES = (
+    "fail|error|declin|reject|denied|timeout|timed[ _-]?out|invalid|crash|exception|unavailable|out[ _-]of[ _-]stock"
+    "|sold[ _-]?out|(card|payment)[ _-]?refus|rechazad|fall(o|ida|ido)\\b|denegad|caducad"
 )
+_CAPITALS = "Fail|Error|Declin|Reject|Denied|Timeout|TimedOut|Invalid|Crash|Exception|Unavailable|OutOfStock|Refused"
+FAILURE_WORDS = f"(^|[^a-zA-Z])(?i:{_FAILURES})|(^|[a-z])({_CAPITALS})"
 
 
 def usual_signals() -> list[Signal]:

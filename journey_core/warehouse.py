@@ -366,8 +366,9 @@ class Warehouse:
                     where = "event_id in (select unnest(getvariable('events')))"
                 else:
                     continue
+                # By its columns: one of them may bear the name that stands for the row.
                 for (row,) in connection.sql(
-                    f"select to_json(held)::varchar from {table} as held where {where}"
+                    f"select to_json(struct_pack(*columns(*)))::varchar from {table} where {where}"
                 ).fetchall():
                     yield f'{{"table": "{table}", "row": {row}}}'
 

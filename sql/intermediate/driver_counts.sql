@@ -113,11 +113,16 @@ supported as (
         and with_signal.customers_with >= 0.02 * totals.customers
         and totals.dropped > 0
         and totals.advanced > 0
-        and with_signal.dropped_with + with_signal.advanced_with < totals.dropped + totals.advanced
-        and (
-            (with_signal.segment_by = 'all' and with_signal.period = 'all')
-            or totals.dropped + totals.advanced < whole.dropped + whole.advanced
-        )
+        and case
+            when with_signal.segment_by = 'all' and with_signal.period = 'all'
+                -- A declared signal that everybody has seen is no reason: its row says so.
+                then
+                    with_signal.candidate_kind = 'declared'
+                    or with_signal.dropped_with + with_signal.advanced_with < totals.dropped + totals.advanced
+            else
+                with_signal.dropped_with + with_signal.advanced_with < totals.dropped + totals.advanced
+                and totals.dropped + totals.advanced < whole.dropped + whole.advanced
+        end
 ),
 
 -- Per class of touches: who saw the signal, by touches beside it; and who did not, by all of theirs.

@@ -90,10 +90,16 @@ handed_off as (
                     'ad_clicked', 'email_link_clicked', 'link_clicked', 'push_opened', 'qr_code_scanned'
                 )
             when 1
+                -- Who reaches the goal there has lost nothing. An event without a device tells of no other one.
                 then left_in.journey_key = next_in.journey_key
+                and not next_touchpoint.is_goal
                 and (
                     next_touchpoint.channel <> exits.exit_channel
-                    or next_touchpoint.source_device <> left_at.source_device
+                    or (
+                        next_touchpoint.source_device <> left_at.source_device
+                        and not starts_with(next_touchpoint.source_device, 'channel:')
+                        and not starts_with(left_at.source_device, 'channel:')
+                    )
                 )
             else false
         end

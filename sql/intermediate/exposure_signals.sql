@@ -31,9 +31,11 @@ touches as (
         exposures.attempt,
         exposures.step_order,
         history.event_type,
+        any_value(exposures.is_dropped) as is_dropped,
         count(*) as touches,
+        count(*) filter (where history.occurred_at >= exposures.taken_at) as touches_after,
         count(*) filter (where history.occurred_at >= exposures.taken_at and signal_matches.event_key is null)
-            as touches_after
+            as undeclared_after
     from exposures
     inner join history
         on exposures.customer_id = history.customer_id
@@ -45,9 +47,43 @@ touches as (
     group by all
 ),
 
-lengths as (
-    select funnel, customer_id, attempt, step_order, sum(touches) as touches
+sides as (
+    select
+        funnel,
+        step_order,
+        count(*) filter (where is_dropped) as dropped,
+        count(*) filter (where not is_dropped) as advanced
+    from exposures
+    group by funnel, step_order
+),
+
+-- What one side sees ten times as often as the other one after the step, as `payment_authorised`, is the outcome itself.
+-- It does not make a visit long: visits that end well would only be compared with one another.
+outcomes as (
+    select touches.funnel, touches.step_order, touches.event_type
     from touches
+    inner join sides on touches.funnel = sides.funnel and touches.step_order = sides.step_order
+    where touches.touches_after > 0
+    group by touches.funnel, touches.step_order, touches.event_type, sides.dropped, sides.advanced
+    having
+        count(*) filter (where touches.is_dropped) * sides.advanced * 10
+        < count(*) filter (where not touches.is_dropped) * sides.dropped
+        or count(*) filter (where not touches.is_dropped) * sides.dropped * 10
+        < count(*) filter (where touches.is_dropped) * sides.advanced
+),
+
+lengths as (
+    select
+        touches.funnel,
+        touches.customer_id,
+        touches.attempt,
+        touches.step_order,
+        sum(touches.touches) as touches
+    from touches
+    anti join outcomes
+        on touches.funnel = outcomes.funnel
+        and touches.step_order = outcomes.step_order
+        and touches.event_type = outcomes.event_type
     group by all
 ),
 
@@ -103,9 +139,16 @@ shown as (
         'declared' as candidate_kind,
         declared.signal,
         declared.detail,
-        count(distinct declared.event_key) filter (where own_steps.event_key is null) as own_touches
+        count(distinct declared.event_key) filter (
+            where own_steps.event_key is null and outcomes.event_type is null
+        ) as own_touches
     from all_declared as declared
+    inner join history on declared.event_key = history.event_key
     left join own_steps on declared.funnel = own_steps.funnel and declared.event_key = own_steps.event_key
+    left join outcomes
+        on declared.funnel = outcomes.funnel
+        and declared.step_order = outcomes.step_order
+        and history.event_type = outcomes.event_type
     group by all
 ),
 
@@ -125,16 +168,20 @@ found as (
     where is_slow
     union all
     select
-        funnel,
-        customer_id,
-        attempt,
-        step_order,
+        touches.funnel,
+        touches.customer_id,
+        touches.attempt,
+        touches.step_order,
         'event' as candidate_kind,
-        event_type as signal,
+        touches.event_type as signal,
         'none' as detail,
-        touches as own_touches
+        case when outcomes.event_type is null then touches.touches else 0 end as own_touches
     from touches
-    where touches_after > 0
+    left join outcomes
+        on touches.funnel = outcomes.funnel
+        and touches.step_order = outcomes.step_order
+        and touches.event_type = outcomes.event_type
+    where touches.undeclared_after > 0
     union all
     select
         exposures.funnel,

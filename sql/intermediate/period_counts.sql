@@ -99,7 +99,6 @@ walked as (
 counts as (
     select
         judged.*,
-        walked.place,
         list_transform(walked.baseline, lambda earlier: earlier.period_start) as baseline_starts,
         case
             when len(walked.baseline) >= 3

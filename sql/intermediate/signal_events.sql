@@ -34,7 +34,7 @@ declared as (
 ),
 
 -- The same step on the same product, page or screen for the third time in one visit, and each time after it. Three
--- products viewed are no friction. What names no object is one thing, as a checkout is.
+-- products viewed are no friction: where no product is named, address and properties have to be the same.
 steps as (
     select
         step_matches.customer_id,
@@ -49,8 +49,13 @@ steps as (
     inner join events on step_matches.event_key = events.event_key
     window of_step as (
         partition by
-            session_events.session_key, step_matches.predicate,
-            coalesce(events.product_id, events.page_path, events.page_url, events.screen)
+            session_events.session_key,
+            step_matches.predicate,
+            events.product_id,
+            case
+                when events.product_id is null
+                    then json_array(events.page_url, events.page_path, events.screen, events.properties)::varchar
+            end
         order by step_matches.event_order
     )
 ),

@@ -30,7 +30,7 @@ changed_periods as (
     select
         funnel_periods.*,
         period_counts.period_end,
-        period_counts.place,
+        period_counts.baseline_starts,
         funnel_periods.change > 0 as is_rise,
         -- A signal that rose by a quarter tells one cause from the next one.
         case
@@ -54,8 +54,10 @@ changed_periods as (
 followed as (
     select
         *,
-        coalesce(place - lag(place) over step_periods = 1, false)
+        coalesce(period_start = lag(period_end) over step_periods, false)
         and is_rise = lag(is_rise) over step_periods
+        -- What has become usual begins a change of its own.
+        and coalesce(baseline_starts[1] <= lag(baseline_starts[-1]) over step_periods, true)
         and coalesce(cause = last_value(cause ignore nulls) over earlier_periods, true) as goes_on
     from changed_periods
     window
@@ -69,7 +71,7 @@ followed as (
 
 flagged as (
     select
-        * exclude (goes_on, place, cause),
+        * exclude (goes_on, baseline_starts, cause),
         count(*) filter (where not goes_on) over (
             partition by funnel, segment_by, segment, step_order
             order by period_start

@@ -21,7 +21,7 @@ horizons as (
 ),
 
 -- Longer visits see more of everything: Cochran, Mantel and Haenszel compare visits of about as many touches. Half a
--- customer is taken off, as a count is whole; signals that no two visits of one length differ in say nothing.
+-- customer is taken off, as a count is whole. Where no two visits of one length differ, they cannot be compared.
 compared as (
     select
         driver_counts.*,
@@ -43,17 +43,17 @@ tailed as (
 ),
 
 -- Twice the tail of the normal distribution, by the Chebyshev fit of Press et al., Numerical Recipes (1992), 6.2: right
--- to 1.2e-7 of itself. Of one stratum Fisher's test is the exact one.
+-- to 1.2e-7 of itself. Of one stratum, or none, Fisher's test is the exact one.
 stratified as (
     select
         * exclude (t, deviate),
         case
-            when strata = 1 then p_value
-            else coalesce(t * exp(
+            when strata <= 1 then p_value
+            else t * exp(
                 -deviate * deviate / 2 - 1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418
                 + t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587
                 + t * (-0.82215223 + t * 0.17087277))))))))
-            ), 1)
+            )
         end as p_value_stratified
     from tailed
 ),

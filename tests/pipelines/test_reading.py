@@ -52,6 +52,19 @@ def customers(settings) -> list[str]:
     return rows["customer_id"].to_pylist()
 
 
+def test_every_row_that_is_held_comes_whole(settings, tmp_path):
+    """`funnel_attempts` has a column `held`, as the row itself was once called."""
+    path = tmp_path / "viewed.jsonl"
+    path.write_text(json.dumps(event("1", "2026-01-01 10:00", "product_viewed", who={"customer_id": "user-1"})))
+    build(settings, events=path)
+    rows = [
+        line["row"] for line in map(json.loads, export(settings, "user-1")) if line["table"] == "marts.funnel_attempts"
+    ]
+    assert [(row["funnel"], row["customer_id"], row["entry_event_id"]) for row in rows] == [
+        ("acquisition", "user-1", "1")
+    ]
+
+
 def test_who_asks_what_is_held_of_a_build_from_a_file_changes_nothing(settings, file):
     build(settings, events=file)
     publish(settings)

@@ -84,6 +84,27 @@ def test_two_causes_in_a_row_are_two_changes(build_world):
     ) == [("failure", 1, MONDAY + timedelta(weeks=8)), ("coupon_refused", 1, MONDAY + timedelta(weeks=9))]
 
 
+def test_weeks_without_anybody_part_two_changes(build_world):
+    events = weeks([0.25] * 6 + [0.75])
+    later = weeks([0.25] * 12 + [0.75])
+    quiet = [made for made in later if made["event_id"] == "z" or made["event_id"].split("-")[0][1:] == "12"]
+    tables = build_world(
+        [*(made for made in events if made["event_id"] != "z"), *quiet], one_funnel(["a", "b"], **FUNNEL)
+    )
+    assert tables.values("select started_at, periods from marts.changes where segment_by = 'all' order by 1") == [
+        (MONDAY + timedelta(weeks=6), 1),
+        (MONDAY + timedelta(weeks=12), 1),
+    ]
+
+
+def test_a_change_of_what_has_become_usual_is_a_change_of_its_own(build_world):
+    tables = build_world(weeks([0.2] * 6 + [0.6] * 8 + [0.95] * 2), one_funnel(["a", "b"], **FUNNEL))
+    assert tables.values(
+        "select started_at, periods, round(from_rate, 2), round(to_rate, 2) from marts.changes"
+        " where segment_by = 'all' order by 1"
+    ) == [(MONDAY + timedelta(weeks=6), 8, 0.2, 0.6), (MONDAY + timedelta(weeks=14), 2, 0.6, 0.95)]
+
+
 def test_what_lasts_for_eight_weeks_is_the_new_usual(build_world):
     tables = build_world(weeks([0.2] * 6 + [0.7] * 12), one_funnel(["a", "b"], **FUNNEL))
     assert tables.values("select started_at, periods from marts.changes where segment_by = 'all'") == [

@@ -108,10 +108,10 @@ def test_a_price_is_a_reason_only_where_it_was_the_last_thing_seen(build_world):
 
 def test_a_hand_off_is_lost_where_the_way_goes_on_elsewhere_and_ends_there(build_world):
     left = event("1", "2026-01-01 10:00", "a", who={"customer_id": "ann", "anonymous_id": "desk"})
-    phone = {"customer_id": "ann", "anonymous_id": "phone"}
+    handset = {"customer_id": "ann", "anonymous_id": "handset"}
     for later, signal in (
         (event("2", "2026-01-03 10:00", "x", channel="app"), "channel_switch"),
-        (event("2", "2026-01-03 10:00", "x", who=phone), "device_switch"),
+        (event("2", "2026-01-03 10:00", "x", who=handset), "device_switch"),
     ):
         assert build_world([left, later, LATER], PAY).values(WHY) == [("hand_off_lost", signal, "web", ["1", "2"])]
     # The way goes on there: nothing was lost on it.
@@ -120,6 +120,15 @@ def test_a_hand_off_is_lost_where_the_way_goes_on_elsewhere_and_ends_there(build
     # Another journey is another way.
     taxonomy = PAY.model_copy(update={"journeys": PAY.journeys.model_copy(update={"idle_timeout": timedelta(days=1)})})
     assert tables_reasons(build_world([left, more[0], LATER], taxonomy)) == ["unknown"]
+
+
+def test_an_order_elsewhere_or_an_event_without_a_device_is_no_lost_hand_off(build_world):
+    left = event("1", "2026-01-01 10:00", "a", who={"customer_id": "ann", "anonymous_id": "desk"})
+    for later in (
+        event("2", "2026-01-03 10:00", "order_completed", channel="offline"),
+        event("2", "2026-01-03 10:00", "x", who={"customer_id": "ann"}),
+    ):
+        assert tables_reasons(build_world([left, later, LATER], PAY)) == ["unknown"]
 
 
 def test_a_link_followed_to_nowhere_is_a_lost_hand_off(build_world):
@@ -283,6 +292,22 @@ def test_three_different_products_are_no_friction(build_world):
     )
 
 
+def test_without_a_product_address_and_properties_tell_objects_apart(build_world):
+    funnel = one_funnel(["product_viewed", "b"], window="1 day")
+    for difference in ({"properties": [{"sku": str(n)} for n in range(3)]}, {"url": [f"/p?id={n}" for n in range(3)]}):
+        views = [
+            event(
+                str(n),
+                f"2026-01-01 10:0{n}",
+                "product_viewed",
+                properties=difference.get("properties", [{}] * 3)[n],
+                context={"page": {"url": difference.get("url", ["/p"] * 3)[n], "path": "/p"}},
+            )
+            for n in range(3)
+        ]
+        assert tables_reasons(build_world([*views, LATER], funnel)) == ["silence"]
+
+
 def test_what_those_who_went_on_have_seen_as_often_is_never_primary(build_world):
     """Everybody sees an error after the first step. It is shown, behind the price that only those who left saw."""
     events = [LATER]
@@ -372,6 +397,52 @@ def test_a_signal_is_tested_as_a_whole_where_its_details_differ(build_world):
     assert tables.values("select signal, customers from marts.pain_points where segment_by = 'all'") == [
         ("failure", 40)
     ]
+
+
+def test_a_failure_is_a_driver_although_success_has_an_event_of_its_own(build_world):
+    """Visits that end well are longer by the event that says so: they have to be compared with the others all the same."""
+    events = [LATER]
+    for number in range(100):
+        who = {"customer_id": f"c{number:02}"}
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        if number < 30:
+            events.append(event(f"f{number}", "2026-01-01 10:01", "payment_failed", who=who))
+        else:
+            events.append(event(f"s{number}", "2026-01-01 10:01", "payment_authorised", who=who))
+            events.append(event(f"b{number}", "2026-01-01 10:02", "b", who=who))
+    tables = build_world(events, PAY)
+    assert tables.values("select q_value < 1e-9, is_driver from marts.drop_drivers where signal = 'failure'") == [
+        (True, True)
+    ]
+    assert tables.values("select distinct reason from marts.drop_reasons where evidence_rank = 1") == [("failure",)]
+
+
+def test_what_everybody_sees_is_nobodys_reason(build_world):
+    events = [LATER]
+    for number in range(100):
+        who = {"customer_id": f"c{number:02}"}
+        events.append(event(f"a{number}", "2026-01-01 10:00", "a", who=who))
+        events.append(event(f"f{number}", "2026-01-01 10:01", "payment_failed", who=who))
+        if number % 2:
+            events.append(event(f"b{number}", "2026-01-01 10:02", "b", who=who))
+    assert build_world(events, PAY).values(
+        "select distinct evidence_rank, reason, is_distinctive from marts.drop_reasons order by 1"
+    ) == [(1, "silence", None), (2, "failure", False)]
+
+
+def test_failures_are_known_by_their_names_however_these_are_written(build_world):
+    for name, reason in {
+        "Payment Failed": "failure",
+        "PaymentFailed": "failure",
+        "CheckoutError": "failure",
+        "card_refused": "failure",
+        "pago_rechazado": "failure",
+        "OutOfStockShown": "failure",
+        "terror_viewed": "silence",
+        "fallback_shown": "silence",
+    }.items():
+        world = [event("1", "2026-01-01 10:00", "a"), event("2", "2026-01-01 10:01", name), LATER]
+        assert tables_reasons(build_world(world, PAY))[0] == reason, name
 
 
 def test_longer_visits_see_more_of_everything_and_that_makes_no_driver(build_world):
