@@ -113,9 +113,14 @@ drivers as (
         adjusted.p_value,
         adjusted.q_value,
         case when adjusted.odds_ratio > 1 then 'dropping' else 'advancing' end as associated_with,
+        -- What nobody has declared is one of many, and small differences between countries or devices are everywhere.
         adjusted.q_value <= 0.05
         and adjusted.odds_ratio > 1
         and coalesce(adjusted.odds_ratio_stratified > 1, true)
+        and (
+            adjusted.candidate_kind = 'declared'
+            or least(adjusted.odds_ratio, coalesce(adjusted.odds_ratio_stratified, adjusted.odds_ratio)) >= 2
+        )
         and adjusted.customers_dropped_with >= 25 as is_driver,
         horizons.seconds_after_step,
 
