@@ -40,9 +40,21 @@ def build(
     """
     named = taxonomy or settings.taxonomy
     loaded = load_taxonomy(named)
-    source = _lake(settings) if events is None else _file(events, settings, say)
     warehouse = into or settings.open_warehouse()
+    source = _lake(settings) if events is None else _file(events, settings.by_taxonomy(named), say)
+    if events is None and not source.files():
+        _refuse_to_empty(warehouse)
     return warehouse.build(source, loaded, as_of=as_of, full=full, named=_absolute(named), progress=progress)
+
+
+def _refuse_to_empty(warehouse: Warehouse) -> None:
+    """An empty lake is no news for a warehouse that was built from a file."""
+    last = warehouse.last_build() if warehouse.path.exists() else None
+    if last is not None and last.origin != LAKE:
+        raise InputError(
+            f"the lake is empty, and the last build was made from {last.origin}: its tables stay. "
+            f"Run: journey build --events {last.origin}, or land events first"
+        )
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,12 @@ def produce(
     Example: journey produce loans.parquet --mapping loan_application
     """
     settings = Settings()
-    log = read_log(file, mapping)
     is_file = out is not None and (out.is_file() or not out.exists())
     rejected = out.with_suffix(".rejected.jsonl") if out and is_file else settings.rejected / f"{file.name}.jsonl"
+    for written in (out, rejected):
+        if written is not None and written.resolve() in (file.resolve(), mapping.resolve()):
+            raise InputError(f"{written} would overwrite what it is made from. Give --out another name")
+    log = read_log(file, mapping)
     with _shown() as progress, _file_errors(out or rejected):
         if not is_file:
             rejected.parent.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,12 @@ class Erased:
         warehouse = "warehouse and identity history rewritten" if self.is_rebuilt else "the warehouse removed"
         file = ""
         if self.file is not None:
-            file = f"{self.file} is not ours to erase, and may name them: what is built from it leaves them out. "
+            file = f"We do not change {self.file}, which may still name this person: builds from it leave them out. "
         next_step = "Check and publish the new build: journey check && journey publish"
         if not self.is_rebuilt:
-            next_step = "What the last build was made from has changed or is gone. Run: journey build"
+            next_step = f"{self.file or 'The taxonomy'} has changed or is gone since the last build. Run: journey build"
+            if self.file is not None:
+                next_step += f" --events {self.file}"
         return (
             f"erased {self.identifiers:,} identifiers and {self.events:,} events: {self.records_removed:,} records "
             f"removed from the lake, {self.records_redacted:,} of others redacted, {self.releases_rewritten:,} "
@@ -54,7 +56,9 @@ def _informed(settings: Settings) -> Iterator[Warehouse]:
     The warehouse itself stays as it is: who asks does not build. A build from a file knows the whole file.
     """
     warehouse = settings.open_warehouse()
-    last = warehouse.last_build() if warehouse.path.exists() or not settings.lake.exists() else None
+    # An erasure leaves an empty lake. Where nothing is built and nothing has landed, the warehouse says what to do.
+    has_landed = (settings.lake / "events").exists() and bool(Lake(settings.lake).snapshot().files("events"))
+    last = warehouse.last_build() if warehouse.path.exists() or not has_landed else None
     if last is not None and last.origin != LAKE:
         yield warehouse
         return
@@ -63,6 +67,13 @@ def _informed(settings: Settings) -> Iterator[Warehouse]:
         # Whatever the last build's `as_of`: what happened after it is held, too.
         build(settings, taxonomy=taxonomy, into=copy)
         yield copy
+
+
+def _as_built(settings: Settings) -> Settings:
+    """The settings with the taxonomy of the last build: it says what a namespace is, and how a number is written."""
+    warehouse = settings.open_warehouse()
+    named = warehouse.last_build().asked.get("taxonomy") if warehouse.path.exists() else None
+    return settings if named is None else settings.by_taxonomy(named)
 
 
 def _person(warehouse: Warehouse, settings: Settings, who: str) -> Person:
@@ -85,6 +96,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     command again. Nobody else should write meanwhile: what a landing has judged before, it may still bring.
     """
     progress("finding", 0, 4)
+    settings = _as_built(settings)
     for left in settings.home.glob(f"{ASKING}*"):
         shutil.rmtree(left)  # by a run that was killed
     erasures = Erasures.read(settings.erasures)
@@ -142,5 +154,6 @@ def export(settings: Settings, who: str) -> Iterator[str]:
 
     Nothing is written: see `_informed`. Raises InputError where nobody is known by `who`.
     """
+    settings = _as_built(settings)
     with _informed(settings) as warehouse:
         yield from warehouse.held(_person(warehouse, settings, who))

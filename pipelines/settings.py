@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         """How identifiers are normalised, as the taxonomy says. Raises TaxonomyError where it cannot be read."""
         return load_taxonomy(self.taxonomy).identity
 
+    def by_taxonomy(self, named: str) -> Settings:
+        """These settings with another taxonomy, a shipped one's name or a YAML file."""
+        others = self.model_copy(update={"taxonomy": named})
+        for known in ("identity", "pseudonyms"):  # what the former taxonomy said
+            others.__dict__.pop(known, None)
+        return others
+
     @property
     def lake(self) -> Path:
         """The lake's folder."""

@@ -234,3 +234,13 @@ def test_help_teaches():
     text = journey("--help").stdout
     for word in ("broker", "simulate", "produce", "land", "build", "check", "publish", "query", "demo", "JOURNEY_HOME"):
         assert word in text
+
+
+def test_an_output_never_replaces_the_log_or_the_mapping(tmp_path):
+    log, mapping = tmp_path / "shop.csv", tmp_path / "shop.yaml"
+    log.write_text("id\n1\n")
+    mapping.write_text("mapping: shop\n")
+    for out in (log, mapping):
+        done = journey("produce", str(log), "--mapping", str(mapping), "--out", str(out))
+        assert done.returncode == 2
+    assert (log.read_text(), mapping.read_text()) == ("id\n1\n", "mapping: shop\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_somebody_in_a_file_is_erased_from_all_that_is_ours(settings, file):
     build(settings, events=file)
     publish(settings)
     erased = erase(settings, "user-1")
-    assert f"{file} is not ours to erase" in str(erased)
+    assert f"We do not change {file}, which may still name this person" in str(erased)
     assert customers(settings) == ["user-2", "user-3", "user-4", "user-5"]
     assert names_left(settings.home, ("user-1",)) == {}
     release = current_release(settings.releases)
@@ -144,7 +145,7 @@ def test_a_file_that_is_no_more_what_it_was_takes_the_warehouse_with_it(settings
 def test_an_empty_build_replaces_no_release(settings, file):
     build(settings, events=file)
     good = publish(settings)
-    build(settings)  # from the lake, where nothing has landed
+    build(settings, events=written(file, [event("n", "2026-01-01 10:00", who={"email": "N/A"})]))  # it names nobody
     with pytest.raises(RefusedError, match=r"5 of the 5 customers of release .* are not in this build"):
         publish(settings)
     assert current_release(settings.releases).name == good.name
@@ -221,3 +222,28 @@ def test_the_last_person_of_a_file_can_be_erased_too(settings, file):
     publish(settings)
     erase(settings, "user-1")
     assert names_left(settings.home, ("user-1",)) == {}
+
+
+def test_an_empty_lake_is_no_news_for_a_build_from_a_file(settings, file):
+    first = build(settings, events=file)
+    with pytest.raises(InputError, match=f"the lake is empty.*journey build --events {file}"):
+        build(settings)
+    assert settings.open_warehouse().last_build().build_id == first.build_id
+
+
+def test_who_was_erased_stays_erased_by_the_taxonomy_of_the_build(settings, tmp_path):
+    """Another taxonomy than that of the settings says that `user_id` is strong, and whose national numbers are meant."""
+    taxonomy = tmp_path / "es.yaml"
+    retail = (TAXONOMIES / "retail.yaml").read_text()
+    of_spain = "identity: {default_region: ES, namespaces: {user_id: strong}}"
+    taxonomy.write_text(re.sub("^identity: .*$", of_spain, retail, flags=re.MULTILINE))
+    path = tmp_path / "calls.jsonl"
+    made = [
+        event("1", "2026-01-01 10:00", who={"user_id": "k1", "phone": "600 111 222"}),
+        event("2", "2026-01-01 10:00", who={"user_id": "k2", "phone": "600 333 444"}),
+    ]
+    path.write_text("".join(json.dumps(one) + "\n" for one in made))
+    build(settings, events=path, taxonomy=str(taxonomy))
+    assert any("k1" in line for line in export(settings, "phone=600 111 222")), "as producers write it"
+    erase(settings, "phone=+34600111222")
+    assert customers(settings) == ["user_id:k2"]
