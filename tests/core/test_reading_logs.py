@@ -395,6 +395,52 @@ def test_a_bad_member_of_an_array_is_one_rejected_row(world):
     assert world.lines == [(3, "invalid_json"), (4, "invalid_json"), (5, "invalid_json")]
 
 
+def numbered(number: int) -> str:
+    return json.dumps({"id": number, "at": AT, "u": "ann", "value": 0})
+
+
+ONE, TWO, THREE, FOUR = map(numbered, (1, 2, 3, 4))
+QUOTE = TWO.replace('"ann"', '"ann')
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "lines"),
+    [
+        (f"[{ONE}]\n[{TWO}]\n", "12", []),
+        (f"[\n{ONE}\n]\nleft over\n{TWO}\n", "12", [4]),
+        (f"[\n{ONE}\n],\n{TWO}\n]\n", "12", [3, 5]),  # an extra bracket: its comma, and the last one
+        (f"[{ONE}]\n]}}", "1", [2]),
+        (f"[\n{ONE}}},\n{TWO},\n{THREE}\n]", "23", [2]),
+        (f"[{ONE}}}, {TWO}, {THREE}]", "23", [1]),
+        (f"[\n{ONE},\n{TWO[:-1]},\n{THREE},\n{FOUR}\n]", "134", [3]),
+        (f"[\n{ONE}\n,{TWO[:-1]}\n,{THREE}\n,{FOUR}\n]", "134", [3]),
+        (f"[{ONE},{TWO[:-1]},{THREE},{FOUR}]", "134", [1]),
+        (f"[\n{ONE},\n{QUOTE},\n{THREE},\n{FOUR}\n]", "134", [3]),
+        (f"[{ONE},{QUOTE},{THREE},{FOUR}]", "134", [1]),
+        (f"[\n{ONE},\n{TWO[:-1]}\n]", "1", [3]),
+        (f"[\n{ONE},\n{TWO}\n", "12", [1]),  # nobody closed the bracket of line 1
+        (f"[\n{ONE},\n{TWO},\n", "12", [1]),
+        (f"[\n{ONE}\n{TWO}\n]", "12", []),
+        (f"[{ONE},,{TWO}]", "12", [1]),
+        ("[\n" + TWO.replace("ann", "a\nb") + f",\n{THREE}]", "3", [2]),
+        (json.dumps(json.loads(ONE), indent=2), "1", []),
+        (json.dumps(json.loads(ONE), indent=2).replace("{\n", "{"), "1", []),
+        (json.dumps([*map(json.loads, (ONE, TWO))], indent=2).replace('"id": 1', '"x": {"y": [1, 2}'), "2", [2]),
+        (f'{{"id":\n{TWO}\n', "2", [1]),
+    ],
+)
+def test_text_that_is_no_json_array_costs_itself_alone(world, text, ids, lines):
+    world.read("log.json", text)
+    assert "".join(event["event_id"] for event in world.events) == ids
+    assert world.lines == [(line, "invalid_json") for line in lines]
+
+
+def test_a_byte_that_is_no_text_costs_its_member_and_not_its_line(world):
+    world.read("log.json", f"[{ONE},{TWO},{THREE}]".encode().replace(b'2, "at": "', b'2, "at": "\xe9'))
+    assert [event["event_id"] for event in world.events] == ["1", "3"]
+    assert world.lines == [(1, "not_utf8")]
+
+
 def test_a_reader_is_told_how_to_read(world):
     world.say(
         "timezone: UTC",
@@ -448,6 +494,32 @@ def test_columns_of_parquet_and_csv_keep_their_names(world, tmp_path):
     world.say("large: Revenue", "large: properties.revenue")
     world.csv(f"1,{AT},ann,3,4", header="id,at,u,revenue,properties.revenue")
     assert world.events[0]["properties"] == {"small": "3", "large": "4"}
+
+
+OURS = ["place", "row_number", "state", "items", "whole", "is_kept", "item", "item_number", "file_row_number", "batch"]
+
+
+@pytest.mark.parametrize("with_items", [False, True])
+@pytest.mark.parametrize("name", [*OURS, "File_Row_Number", "p0", "c0", "filename", "a b"])
+def test_a_column_of_parquet_may_have_any_name(world, tmp_path, name, with_items):
+    columns = [["1", "2"], [AT, AT], ["ann", "bob"], ["x", "y"], [[1, 2], [3]]]
+    pq.write_table(pa.table(columns, names=["id", "at", "u", name, "lst"]), tmp_path / "log.parquet")
+    world.say("value: value", f"value: '\"{name}\"'")
+    if with_items:
+        world.say("timezone: UTC", "timezone: UTC\neach: {it: lst}").say("event_id: id", "event_id: id || it_number")
+    world.run(tmp_path / "log.parquet")
+    assert world.rejected == []
+    assert [event["event_id"] for event in world.events] == (["11", "12", "21"] if with_items else ["1", "2"])
+    assert world.values == (["x", "x", "y"] if with_items else ["x", "y"])
+
+
+def test_a_rejected_row_of_parquet_names_its_row_whatever_its_columns_are(world, tmp_path):
+    columns = [["1", "2"], [AT, "bad"], ["ann", "bob"], [7, 8], [9, 9]]
+    names = ["id", "at", "u", "place", "file_row_number"]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "log.parquet")
+    world.say("value: value", "value: place, row: row_number").run(tmp_path / "log.parquet")
+    assert world.events[0]["properties"] == {"value": 7, "row": 1}
+    assert world.lines == [(2, "invalid_value")]
 
 
 def test_a_number_for_a_time_asks_what_it_counts(world, tmp_path):
