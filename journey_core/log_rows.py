@@ -351,8 +351,8 @@ def _statement(source: str, plan: Plan) -> str:
 
 
 def _pointer(key: str) -> str:
-    """A key as a path: a JSON pointer takes any name but the empty one."""
-    return "/" + key.replace("~", "~0").replace("/", "~1") if key else '$.""'
+    """A key as a path: a JSON pointer takes any name, the empty one too."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _batched(rows: Iterable[Any]) -> Iterator[list[Any]]:

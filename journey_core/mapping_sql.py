@@ -235,9 +235,11 @@ class Expressions:
             return _sql(self._cast_to_time(sql, kind, isinstance(node.this, exp.Literal), written))
         if kind == "varchar" and wanted == "DATE":
             return _sql(f"calendar_day({sql})")
-        # DuckDB would read '10.75' as 11.
-        whole = f"whole_number({sql})" if kind == "varchar" and wanted.endswith("INT") else sql
-        return _sql(f"try_cast({whole} as {wanted})")
+        if kind == "varchar" and wanted.endswith("INT"):
+            sql = f"whole_number({sql})"  # DuckDB would read '10.75' as 11
+        elif kind == "varchar" and wanted.startswith(("DECIMAL", "NUMERIC", "DOUBLE", "FLOAT", "REAL")):
+            sql = f"number_only({sql})"
+        return _sql(f"try_cast({sql} as {wanted})")
 
     def _cast_to_time(self, sql: str, kind: str, is_literal: bool, written: str) -> str:
         if is_literal and self._is_null(f"instant({sql})"):
@@ -294,7 +296,10 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "opened(x)": "case when json_type(x) = 'VARCHAR' then document(json_extract_string(x, '$')) else x end",
         "plain_text(x)": f"""case when json_type(x) = 'VARCHAR'
             then replace(json_extract_string(x, '$'), {mark}, '') else unmarked(nullif(x::varchar, 'null')) end""",
-        "number(x)": "case when isfinite(try_cast(x as double)) then try_cast(x as double) end",
+        # DuckDB would read '1_000' as 1000.
+        "number_only(x)": "case when not contains(x, '_') then x end",
+        "number(x)": """case when isfinite(try_cast(number_only(x) as double))
+            then try_cast(number_only(x) as double) end""",
         "number_text(x)": "case when x = trunc(x) and abs(x) < 9e15 then x::bigint::varchar else x::varchar end",
         "written_day(x)": day,
         "time_of(iso)": rf"""case
@@ -307,7 +312,7 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "rfc_3339(x)": "strftime(x, '%Y-%m-%dT%H:%M:%S.%fZ')",
         # As text: a double has no room for the digits of an instant.
         "epoch_time(x, digits)": """make_timestamptz(
-            floor(try_cast(x as decimal(38, 9)) * power(10, 6 + digits)::decimal(10, 3))::bigint)""",
+            floor(try_cast(number_only(x) as decimal(38, 9)) * power(10, 6 + digits)::decimal(10, 3))::bigint)""",
         "looked_up(x, name)": """first_of(json_extract(list_extract(list_filter(
             json_extract(x, '$[*]'), lambda pair: plain_text(json_extract(pair, '/key')) = name), 1), '/value'))""",
         # GA4 writes each value under its type.
@@ -319,7 +324,7 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "contract_time(x)": f"""case when regexp_full_match(x, {literal(RFC_3339.pattern)}) then x
             else coalesce(try(rfc_3339(instant(x))), x) end""",
         "contract_number(x)": r"""case when regexp_full_match(x, '-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?') then x
-            when isfinite(try_cast(x as double)) then try_cast(x as double)::varchar else to_json(x)::varchar end""",
+            else coalesce(number(x)::varchar, to_json(x)::varchar) end""",
         "whole_number(x)": r"regexp_extract(nullif(trim(x), ''), '^([+-]?\d+)(\.0*)?$', 1)",
         "contract_integer(x)": "coalesce(try_cast(whole_number(x) as bigint)::varchar, to_json(x)::varchar)",
         "contract_boolean(x)": "coalesce(try_cast(trim(x) as boolean)::varchar, to_json(x)::varchar)",

@@ -266,13 +266,18 @@ def test_a_key_that_no_row_has_is_a_mistake_unless_the_mapping_says_that_it_may_
         ("cast(name as integer)", None),
         ("cast(amount as integer)", None),  # 10.75 is not 11
         ("cast(code as bigint)", 7),
+        ("scored * 2", None),  # 1_000 is no number
+        ("cast(scored as double)", None),
+        ("cast(scored as decimal(9, 2))", None),
+        ("cast(scored as bigint)", None),
+        ("epoch_s(scored)", None),
         ("value in (500, 501)", True),
         ("cast('{\"a\": 1.0}' as json) -> '$.a'", 1.0),
     ],
 )
 def test_an_expression_reads_texts_as_what_it_needs(world, expression, value):
     row = (
-        '{"id": "1", "u": "ann", "at": "2026-01-01T10:00:00+02:00", "amount": "10.75", "code": "07", "name": "ann",'
+        '{"id": "1", "u": "ann", "at": "2026-01-01T10:00:00+02:00", "amount": "10.75", "code": "07", "name": "ann", "scored": "1_000",'
         ' "properties": {"revenue": 1.10}, "props": "{\\"revenue\\": 1.10}", "ms": 1767225600123, "missing": null, "value": 500,'
         ' "params": [{"key": "page_location", "value": {"string_value": "/x", "int_value": null}},'
         ' {"key": "ga_session_id", "value": {"int_value": 12345678901234567890}}, {"key": "plain", "value": 5}]}'
@@ -326,6 +331,52 @@ def test_fields_of_the_contract_have_the_contracts_type(world):
         "own": 40.1,
     }
     assert world.jsonl({"s": "seven", "n": 1, "yes_": "1", "page": {}}).lines == [(1, "invalid_value")]
+
+
+def test_text_with_an_underscore_is_no_number_and_goes_on_as_it_is(world):
+    world.say("properties: {value: value}", "context: {geo: {latitude: value}}")
+    world.csv(f"1,{AT},ann,1_0", f"2,{AT},ann, 1e1 ")
+    assert [event["context"]["geo"]["latitude"] for event in world.events] == ["1_0", 10]
+
+
+def test_members_of_a_whole_context_have_the_contracts_type(world):
+    world.say("properties: {value: value}", "context: c")
+    given = """{"session_id": 77, "device": {"app_version": 1.10, "os": null}, "geo": {"latitude": "40.40", "longitude": 1.10},
+        "consent": {"analytics": "true"}, "page": null, "own": {"price": 1.10, "none": null}, "": 5}"""
+    given = given.replace("\n", " ")
+    world.jsonl(f'{{"id": 1, "at": "{AT}", "u": "ann", "c": {given}}}', {"c": given}, {"c": {}}, {"c": None})
+    typed = (
+        '{"session_id":"77","device":{"app_version":"1.10"},"geo":{"latitude":40.40,"longitude":1.10},'
+        '"consent":{"analytics":true},"own":{"price":1.10,"none":null},"":5}'
+    )
+    assert world.rejected == []
+    assert [f'"context":{typed}' in text for text in world.texts] == [True, True, False, False]
+    assert world.jsonl({"c": {"session_id": [1]}}, {"c": {"geo": "here"}}, {"c": "x"}).lines == [
+        (1, "invalid_value"), (2, "invalid_value"), (3, "invalid_value")
+    ]  # fmt: skip
+
+
+def test_one_part_of_the_context_may_be_a_whole_object(world):
+    world.say("properties: {value: value}", "context: {device: d}")
+    (event,) = world.jsonl({"d": {"app_version": 2, "os": None}}).events
+    assert event["context"] == {"device": {"app_version": "2"}}
+
+
+def test_members_of_whole_identifiers_are_texts_and_nulls_are_left_out(world):
+    world.say("identifiers: {customer_id: u}", "identifiers: ids")
+    world.jsonl(
+        f'{{"id": 1, "at": "{AT}", "value": 1, "ids": {{"customer_id": 12345.60, "email": null, "device_id": "1.50"}}}}',
+        {"ids": {"customer_id": ["a"]}},
+        {"ids": {"customer_id": None}},
+    )
+    assert [event["identifiers"] for event in world.events] == [{"customer_id": "12345.60", "device_id": "1.50"}]
+    assert [row.line for row in world.rejected] == [2, 3]
+
+
+def test_the_empty_key_is_a_column(world):
+    world.say("{value: value}", "{value: '\"\"', deep: 'd.\"\"'}")
+    (event,) = world.jsonl({"": 1.10, "d": {"": "x"}}).events
+    assert event["properties"] == {"value": 1.10, "deep": "x"}
 
 
 # What a mapping can do.
