@@ -26,6 +26,11 @@ _CHUNK = 4 * 1024 * 1024
 csv.field_size_limit(LARGEST_EVENT)
 
 
+_CSV_FAULTS = {
+    "new-line character seen in unquoted field": "a carriage return stands within the row, outside of quotes",
+}
+
+
 @dataclass(frozen=True)
 class Line:
     """One row as its bytes in UTF-8. `line` is where it begins in the file, from 1."""
@@ -111,7 +116,7 @@ def read_cells(
         except StopIteration:
             return
         except csv.Error as error:
-            values, detail = None, str(error)
+            values, detail = None, _CSV_FAULTS.get(str(error).split(" - ")[0], str(error))
         if values == []:
             continue  # a blank line
         if header is None:
@@ -171,12 +176,14 @@ def _shown(text: str) -> str:
 
 
 def _all_lines(path: Path, encoding: str | None) -> Iterator[bytes]:
-    """Every line with its line end, blank ones included."""
+    """Every line with its line end, blank ones included. Lines end with CR where the file begins without any LF."""
     begun: list[bytes] = []
+    mark = b""
     for chunk in _chunks(path, encoding):
-        *whole, rest = chunk.split(b"\n")
+        mark = mark or (b"\r" if b"\r" in chunk and b"\n" not in chunk else b"\n")
+        *whole, rest = chunk.split(mark)
         for line in whole:
-            yield b"".join([*begun, line, b"\n"]) if begun else line + b"\n"
+            yield b"".join([*begun, line, mark]) if begun else line + mark
             begun = []
         if rest:
             begun.append(rest)

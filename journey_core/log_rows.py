@@ -80,6 +80,8 @@ class Source:
         self.mapping = mapping
         self.kind = kind
         self.rows: int | None = None
+        #: Names that the header has more than once: no expression can say which it means.
+        self.twice: frozenset[str] = frozenset()
 
     def open(self) -> dict[str, Column]:
         """The names that expressions may use. Empty where the file has no row that can be read."""
@@ -200,6 +202,7 @@ class _Csv(_Text):
                 'as `reader: {delimiter: ";"}`'
             )
         seen = Counter(header)
+        self.twice = frozenset(name for name in header if seen[name] > 1)
         columns = {name: Column(f"c{place}", "VARCHAR") for place, name in enumerate(header) if seen[name] == 1}
         return {"row_number": Column("row_number", "BIGINT")} | columns
 

@@ -19,7 +19,7 @@ A null leaves its field out.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -120,12 +120,15 @@ def read_mapping(name_or_file: Path) -> Mapping:
     return read_document(_mapping_path(name_or_file), Mapping)
 
 
-def plan(name_or_file: Path, columns: dict[str, Column]) -> Plan:
-    """Check a mapping against a file's columns. Raises TaxonomyError naming the mapping's file, line and key."""
+def plan(name_or_file: Path, columns: dict[str, Column], twice: Collection[str] = ()) -> Plan:
+    """Check a mapping against a file's columns; `twice` are names that the file has more than once.
+
+    Raises TaxonomyError naming the mapping's file, line and key.
+    """
     found: list[Plan] = []
 
     def mistakes(mapping: Mapping) -> Iterator[Mistake]:
-        planner = _Planner(mapping, columns)
+        planner = _Planner(mapping, columns, twice)
         yield from planner.mistakes()
         found.append(planner.plan)
 
@@ -134,9 +137,9 @@ def plan(name_or_file: Path, columns: dict[str, Column]) -> Plan:
 
 
 class _Planner:
-    def __init__(self, mapping: Mapping, columns: dict[str, Column]) -> None:
+    def __init__(self, mapping: Mapping, columns: dict[str, Column], twice: Collection[str]) -> None:
         self.mapping = mapping
-        self.expressions = Expressions(columns, mapping.timezone, mapping.reader.date_order)
+        self.expressions = Expressions(columns, mapping.timezone, mapping.reader.date_order, twice)
         self.plan = Plan("true", None, None, "", {})
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -203,7 +206,9 @@ class _Planner:
     def _time(self, value: Value) -> str:
         kind = value.kind.id
         if kind in INSTANTS:
-            return f"to_json({instant(value.sql, kind)})::varchar"
+            made = f"to_json({instant(value.sql, kind)})::varchar"
+            # Text that is no time stays in the event, so that the contract names it.
+            return made if value.read_from is None else f"coalesce(try({made}), to_json({value.read_from})::varchar)"
         if kind in NAIVE_TIMES or kind == "date":
             if self.mapping.timezone is None:
                 raise TaxonomyError("this time has no offset: say in which zone it is, as `timezone: Europe/Madrid`")

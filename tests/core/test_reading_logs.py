@@ -234,6 +234,39 @@ def test_a_key_that_no_row_has_is_a_mistake_unless_the_mapping_says_that_it_may_
     assert world.read("log.jsonl", row).values == [None]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_file_may_end_its_lines_as_it_likes(world, end):
+    world.read("log.csv", end.join(["id,at,u,value", f'1,{AT},ann,"a{end}b"', "bad", f"2,{AT},bob,c", ""]))
+    assert (world.customers, world.values) == (["ann", "bob"], [f"a{end}b", "c"])
+    assert world.lines == [(4, "malformed_row")]
+
+
+def test_a_carriage_return_within_a_row_costs_that_row(world):
+    assert world.csv(f"1,{AT},an\rn,1", f"2,{AT},bob,2").customers == ["bob"]
+    assert world.rejected[0].detail == "a carriage return stands within the row, outside of quotes"
+
+
+def test_a_column_that_stands_twice_is_named(world):
+    with pytest.raises(TaxonomyError, match=r"key fields\.properties\.value: column `value` stands in the header more"):
+        world.csv(f"1,{AT},ann,1,2", header="id,at,u,value,value")
+    world.say("value: value", "id: id")
+    assert len(world.csv(f"1,{AT},ann,1,2", header="id,at,u,value,value").events) == 1
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["epoch_s(at)", "(epoch_ms((at)))", "epoch_us(at)", "epoch_ns(at)", "strptime(at, '%d.%m.%Y')"],
+)
+def test_text_that_is_no_time_is_named_and_not_called_missing(world, expression):
+    world.say("occurred_at: at", f'occurred_at: "{expression}"').csv("1,abc,ann,1", "2,,ann,1")
+    assert [(row.line, row.reason, row.field) for row in world.rejected] == [
+        (2, "invalid_value", "occurred_at"),
+        (3, "missing_field", "occurred_at"),
+    ]
+    assert '"occurred_at":"abc"' in world.rejected[0].event
+    assert world.rejected[0].detail.startswith("must be an RFC 3339 time")
+
+
 # Expressions.
 
 
@@ -284,6 +317,18 @@ def test_an_expression_reads_texts_as_what_it_needs(world, expression, value):
     )
     world.say("value: value", f"value: {json.dumps(expression)}").read("log.jsonl", row + "\n")
     assert world.values == [value]
+
+
+@pytest.mark.parametrize(
+    ("local", "occurred_at"),
+    [
+        ("2026-03-29 02:30", "2026-03-29T01:30:00.000000Z"),  # 03:30 of the new offset
+        ("2026-10-25 02:30", "2026-10-25T01:30:00.000000Z"),  # the second of the two, in winter time
+    ],
+)
+def test_a_local_time_that_does_not_exist_or_exists_twice_is_what_the_recipe_says(world, local, occurred_at):
+    world.say("timezone: UTC", "timezone: Europe/Madrid").csv(f"1,{local},ann,1")
+    assert world.events[0]["occurred_at"] == occurred_at
 
 
 def test_an_expression_for_a_time_needs_no_brackets(world):
