@@ -26,6 +26,11 @@ _CHUNK = 4 * 1024 * 1024
 csv.field_size_limit(LARGEST_EVENT)
 
 
+_CSV_FAULTS = {
+    "new-line character seen in unquoted field": "a carriage return stands within the row, outside of quotes",
+}
+
+
 @dataclass(frozen=True)
 class Line:
     """One row as its bytes in UTF-8. `line` is where it begins in the file, from 1."""
@@ -73,11 +78,11 @@ def read_values(path: Path, encoding: str | None = None, *, kind: str | None = N
     first = next(lines, None)
     if first is None:
         return
-    if not first.value.lstrip().startswith(b"["):
-        yield first
-        yield from lines
+    if _is_document(first.value.decode("utf-8", "surrogateescape").strip(), path, encoding):
+        yield from _members(b"".join(_chunks(path, encoding)))
         return
-    yield from _members(b"".join(_chunks(path, encoding)))
+    yield first
+    yield from lines
 
 
 def read_lines(path: Path, encoding: str | None = None) -> Iterator[Line]:
@@ -111,7 +116,7 @@ def read_cells(
         except StopIteration:
             return
         except csv.Error as error:
-            values, detail = None, str(error)
+            values, detail = None, _CSV_FAULTS.get(str(error).split(" - ")[0], str(error))
         if values == []:
             continue  # a blank line
         if header is None:
@@ -171,12 +176,14 @@ def _shown(text: str) -> str:
 
 
 def _all_lines(path: Path, encoding: str | None) -> Iterator[bytes]:
-    """Every line with its line end, blank ones included."""
+    """Every line with its line end, blank ones included. Lines end with CR where the file begins without any LF."""
     begun: list[bytes] = []
+    mark = b""
     for chunk in _chunks(path, encoding):
-        *whole, rest = chunk.split(b"\n")
+        mark = mark or (b"\r" if b"\r" in chunk and b"\n" not in chunk else b"\n")
+        *whole, rest = chunk.split(mark)
         for line in whole:
-            yield b"".join([*begun, line, b"\n"]) if begun else line + b"\n"
+            yield b"".join([*begun, line, mark]) if begun else line + mark
             begun = []
         if rest:
             begun.append(rest)
@@ -220,42 +227,109 @@ codecs.register_error("journey_bad_byte", _bad_byte)
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# A string ends on its line, so a quote that nobody closed hides no bracket of the next line.
+_TOKENS = re.compile(r'"(?:[^"\\\n]|\\.)*"|[\[\]{},:]')
+_PAIRS = {"}": "{", "]": "["}
+_OBJECT_ON_LINE = re.compile(r"\n([ \t]*)[\[\]}, \t]*(?=\{)")
+_OBJECT_BESIDE = re.compile(r"[,}]\s*(?=\{)")
+_OUTSIDE = re.compile(r"[^{\[\n]+")
 
 
 def _members(data: bytes) -> Iterator[Line]:
-    """Each member of a JSON array as it is written, on one line."""
+    """Each member of JSON arrays as it is written, and whatever else the text holds, so that nothing is lost.
+
+    A member that cannot be read ends where the next one begins. Text behind an array is read like its members. An array
+    that nobody closed gives its bracket.
+    """
     text = data.decode("utf-8", "surrogateescape")
-    place = _SPACE.match(text).end() + 1  # type: ignore[union-attr]  # it matches everywhere
-    line, counted = 1, 0
-    while True:
-        start = _SPACE.match(text, place).end()  # type: ignore[union-attr]
-        if text[start : start + 1] in ("]", ""):
-            return
-        end = _end_of_member(text, start)
+    place, line, counted = 0, 1, 0
+    opened = 0  # the line of the open bracket
+    ends_badly = False
+    while (start := _after_space(text, place)) < len(text):
         line, counted = line + text.count("\n", counted, start), start
-        member = text[start:end].strip()
-        yield Line(line, member.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape"))
-        if text[end : end + 1] != ",":
-            return
-        place = end + 1
+        if not opened and text[start] == "[":
+            opened, place, ends_badly = line, start + 1, False
+            continue
+        if opened and text[start] == "]":
+            opened, place = 0, start + 1
+            continue
+        end = _end_of_value(text, start)
+        if ends_badly := end is None:
+            end = _end_of_malformed(text, start, bool(opened))
+            member = text[start:end].rstrip()
+        else:
+            member = text[start:end].replace("\r", " ").replace("\n", " ")
+        yield Line(line, member.encode("utf-8", "surrogateescape"))
+        place = _after_space(text, end)
+        if opened and text[place : place + 1] == ",":
+            place += 1
+    if opened and not ends_badly:
+        yield Line(opened, b"[")
 
 
-def _end_of_member(text: str, start: int) -> int:
-    """Where the comma or bracket after a member stands. A malformed member ends where its brackets do."""
+def _is_document(first: str, path: Path, encoding: str | None) -> bool:
+    """Whether a `.json` file holds an array, or objects over several lines; else it holds lines."""
+    if first == "{" or first.startswith("["):
+        return True
+    if not first.startswith("{") or _end_of_value(first, 0) is not None:
+        return False
+    text = b"".join(_chunks(path, encoding)).decode("utf-8", "surrogateescape")
+    return _end_of_value(text, _after_space(text, 0)) is not None
+
+
+def _after_space(text: str, place: int) -> int:
+    return _SPACE.match(text, place).end()  # type: ignore[union-attr]  # it matches everywhere
+
+
+def _end_of_value(text: str, start: int) -> int | None:
+    """Where a value ends. None where it is malformed, or something else than the next value stands behind it."""
     try:
         end = _DECODER.raw_decode(text, start)[1]
-        end = _SPACE.match(text, end).end()  # type: ignore[union-attr]
-        if text[end : end + 1] in (",", "]"):
-            return end
     except (ValueError, RecursionError):
-        pass
-    depth = 0
-    for token in _TOKENS.finditer(text, start):
-        if token[0] in "[{":
-            depth += 1
-        elif depth == 0 and token[0] in ",]":
+        return None
+    return end if text[(behind := _after_space(text, end)) : behind + 1] in ("", ",", "]", "{", "[") else None
+
+
+def _end_of_malformed(text: str, start: int, in_array: bool) -> int:
+    """Where a malformed value ends: where its brackets do, else where the next object begins, else with the array."""
+    if not in_array and text[start] not in "{[":
+        # At least one character: a lone bracket, or text up to the next one.
+        return start + len(_OUTSIDE.match(text, start)[0])  # type: ignore[index]
+    if (end := _end_by_brackets(text, start)) is not None:
+        return end
+    indent = text[text.rfind("\n", 0, start) + 1 : start]
+    on_lines = _OBJECT_ON_LINE.finditer(text, start)
+    first = next(on_lines, None)
+    # Objects within a member stand deeper than the member.
+    if first is not None and not indent.strip():
+        first = next((found for found in (first, *on_lines) if found[1] == indent), first)
+    if first is None or indent.strip():
+        # Members beside each other.
+        limit = len(text) if first is None else first.end()
+        for found in _OBJECT_BESIDE.finditer(text, start + 1, limit + 1):
+            if _end_of_value(text, found.end()) is not None:
+                return found.end()
+    if first is not None:
+        return first.end()
+    whole = len(text.rstrip())
+    return whole - 1 if in_array and text[whole - 1] == "]" and whole - 1 > start else whole
+
+
+def _end_by_brackets(text: str, start: int) -> int | None:
+    """Where the comma, bracket or object behind a value stands; None where its brackets do not pair."""
+    open_ones: list[str] = []
+    before = ""
+    for token in _TOKENS.finditer(text, start, start + LARGEST_EVENT):
+        mark = token[0]
+        if mark[0] == '"' and text[(behind := _after_space(text, token.end())) : behind + 1] not in ("", *":,]}"):
+            return None  # a quote is missing or too many: what follows may hide in strings
+        if not open_ones and (mark in ",]" or (mark in "{[" and token.start() > start)):
             return token.start()
-        elif token[0] in "]}":
-            depth -= 1
-    return len(text)
+        if mark in "{[":
+            if open_ones and open_ones[-1] == "{" and before != ":":
+                return None  # an object where a key should be: the one before has no end
+            open_ones.append(mark)
+        elif mark in _PAIRS and open_ones and open_ones.pop() != _PAIRS[mark]:
+            return None
+        before = mark
+    return None

@@ -80,6 +80,8 @@ class Source:
         self.mapping = mapping
         self.kind = kind
         self.rows: int | None = None
+        #: Names that the header has more than once: no expression can say which it means.
+        self.twice: frozenset[str] = frozenset()
 
     def open(self) -> dict[str, Column]:
         """The names that expressions may use. Empty where the file has no row that can be read."""
@@ -126,19 +128,30 @@ class _Parquet(Source):
             # DuckDB gives `Revenue` beside `revenue` another name: the file's own stand in its schema.
             names = read_schema(self.path).names
             columns = {
-                name: Column(quote(sql), kind) for name, sql, kind in zip(names, found.columns, kinds, strict=True)
+                name: Column(f"p{place}", kind) for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
             }
             return {"row_number": Column("row_number", "BIGINT")} | columns
 
     def _read(self, connection: duckdb.DuckDBPyConnection, plan: Plan | None) -> Iterator[list[Row | Rejected]]:
         assert plan is not None
-        numbered = "file_row_number + 1 as place"
-        if "row_number" in plan.used:
-            numbered += ", file_row_number + 1 as row_number"
-        source = f"select *, {numbered} from read_parquet({literal(str(self.path))}, file_row_number = true)"
-        connection.execute(_statement(source, plan))
+        connection.execute(_statement(self._source(connection, plan), plan))
         while rows := connection.fetchmany(_ROWS):
             yield [Row(place, None, state, event) for place, state, event in rows]
+
+    def _source(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> str:
+        """The used columns as `p0`, `p1`: no name of the file meets one of ours."""
+        file = f"from read_parquet({literal(str(self.path))}"
+        found = connection.sql(f"{file})").columns
+        # DuckDB numbers the rows of a file unless it has a column of that name.
+        has_number = any(name.lower() == "file_row_number" for name in found)
+        number, rows = (
+            ("row_number() over ()", f"{file})")
+            if has_number
+            else ("file_row_number + 1", f"{file}, file_row_number = true)")
+        )
+        used = {column.sql for column in plan.used.values()}
+        values = "".join(f", {quote(name)} as p{at}" for at, name in enumerate(found) if f"p{at}" in used)
+        return f"select {number} as place, {number} as row_number{values} {rows}"
 
 
 class _Text(Source):
@@ -189,6 +202,7 @@ class _Csv(_Text):
                 'as `reader: {delimiter: ";"}`'
             )
         seen = Counter(header)
+        self.twice = frozenset(name for name in header if seen[name] > 1)
         columns = {name: Column(f"c{place}", "VARCHAR") for place, name in enumerate(header) if seen[name] == 1}
         return {"row_number": Column("row_number", "BIGINT")} | columns
 
@@ -247,9 +261,12 @@ class _Json(_Text):
     def _batches(self, connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[list[Any], list[Rejected], pa.Table]]:
         first = 1
         for batch in _batched(read_values(self.path, self.mapping.reader.encoding, kind=self.kind)):
-            bad = [_rejected(row) for row in map(_not_utf8, batch) if row is not None]
-            lines = {row.line for row in bad}
-            good = [(number, row) for number, row in enumerate(batch, start=first) if row.line not in lines]
+            # Row by row: members of an array may stand on one line.
+            faults = [_not_utf8(row) for row in batch]
+            bad = [_rejected(fault) for fault in faults if fault is not None]
+            good = [
+                (first + at, row) for at, (row, fault) in enumerate(zip(batch, faults, strict=True)) if fault is None
+            ]
             first += len(batch)
             table = _texts(good)
             connection.register("batch", table)
@@ -337,8 +354,8 @@ def _statement(source: str, plan: Plan) -> str:
 
 
 def _pointer(key: str) -> str:
-    """A key as a path: a JSON pointer takes any name but the empty one."""
-    return "/" + key.replace("~", "~0").replace("/", "~1") if key else '$.""'
+    """A key as a path: a JSON pointer takes any name, the empty one too."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _batched(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -97,4 +97,4 @@ def read_log(path: Path, mapping_file: Path) -> Log:
     source = open_source(path, mapping, kind)
     columns = source.open()
     # Of a file without one readable row no mapping is right or wrong.
-    return Log(path, source.rows, source, plan(mapping_file, columns) if columns else None)
+    return Log(path, source.rows, source, plan(mapping_file, columns, source.twice) if columns else None)

@@ -19,7 +19,7 @@ A null leaves its field out.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -30,8 +30,8 @@ from journey_core.documents import Document, Mistake, read_document
 from journey_core.errors import TaxonomyError
 from journey_core.events import Context
 from journey_core.expressions import ask
-from journey_core.json_text import INSTANTS, NAIVE_TIMES, NUMBERS, instant, json_object, json_text
-from journey_core.mapping_sql import MARK, Column, Expressions, Value
+from journey_core.json_text import INSTANTS, NAIVE_TIMES, NUMBERS, instant, json_object, json_text, literal
+from journey_core.mapping_sql import Column, Expressions, Value
 from journey_core.paths import SCHEMAS
 
 MAPPINGS = SCHEMAS / "mappings"
@@ -120,12 +120,15 @@ def read_mapping(name_or_file: Path) -> Mapping:
     return read_document(_mapping_path(name_or_file), Mapping)
 
 
-def plan(name_or_file: Path, columns: dict[str, Column]) -> Plan:
-    """Check a mapping against a file's columns. Raises TaxonomyError naming the mapping's file, line and key."""
+def plan(name_or_file: Path, columns: dict[str, Column], twice: Collection[str] = ()) -> Plan:
+    """Check a mapping against a file's columns; `twice` are names that the file has more than once.
+
+    Raises TaxonomyError naming the mapping's file, line and key.
+    """
     found: list[Plan] = []
 
     def mistakes(mapping: Mapping) -> Iterator[Mistake]:
-        planner = _Planner(mapping, columns)
+        planner = _Planner(mapping, columns, twice)
         yield from planner.mistakes()
         found.append(planner.plan)
 
@@ -134,9 +137,9 @@ def plan(name_or_file: Path, columns: dict[str, Column]) -> Plan:
 
 
 class _Planner:
-    def __init__(self, mapping: Mapping, columns: dict[str, Column]) -> None:
+    def __init__(self, mapping: Mapping, columns: dict[str, Column], twice: Collection[str]) -> None:
         self.mapping = mapping
-        self.expressions = Expressions(columns, mapping.timezone, mapping.reader.date_order)
+        self.expressions = Expressions(columns, mapping.timezone, mapping.reader.date_order, twice)
         self.plan = Plan("true", None, None, "", {})
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -194,16 +197,18 @@ class _Planner:
         text = self.expressions.text(value)
         if wanted == "object":
             document = self.expressions.document(value)
-            # Identifiers are texts: a number loses its mark here, and stays the string that carried it.
-            whole = f"{document}::varchar"
-            whole = f"replace({whole}, '{MARK}', '')" if path == ("identifiers",) else whole
-            return f"coalesce(nullif({whole}, 'null'), to_json({text})::varchar)"
+            whole = f"coalesce(nullif({document}::varchar, 'null'), to_json({text})::varchar)"
+            if path == ("properties",):
+                return whole
+            return f"case when json_type({document}) = 'OBJECT' then {_typed(document, path)} else {whole} end"
         return f"to_json({text})::varchar" if wanted == "text" else f"contract_{wanted}({text})"
 
     def _time(self, value: Value) -> str:
         kind = value.kind.id
         if kind in INSTANTS:
-            return f"to_json({instant(value.sql, kind)})::varchar"
+            made = f"to_json({instant(value.sql, kind)})::varchar"
+            # Text that is no time stays in the event, so that the contract names it.
+            return made if value.read_from is None else f"coalesce(try({made}), to_json({value.read_from})::varchar)"
         if kind in NAIVE_TIMES or kind == "date":
             if self.mapping.timezone is None:
                 raise TaxonomyError("this time has no offset: say in which zone it is, as `timezone: Europe/Madrid`")
@@ -219,17 +224,61 @@ def wanted_at(path: Sequence[str]) -> Wanted:
         return _FIELDS.get(path[0], "text")
     if path[0] == "identifiers":
         return "text"
+    kind = _kind_at(path)
+    return "anything" if kind is None else _WANTED.get(kind, "object")
+
+
+def _kind_at(path: Sequence[str]) -> Any:
+    """The class of the contract at a path within `context`; None where the contract says nothing."""
     model: Any = Context if path[0] == "context" else None
     for name in path[1:]:
-        field = model.model_fields.get(name) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(name) if _is_model(model) else None
         if field is None:
-            return "anything"
+            return None
         # `Annotated[str, ...] | None` → `str`
         kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
         model = get_args(kinds[0])[0] if get_args(kinds[0]) else kinds[0]
-    if model is None:
-        return "anything"
-    return _WANTED.get(model, "object")
+    return model
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _typed(document: str, path: tuple[str, ...]) -> str:
+    """SQL of a whole object as JSON text: its members get the contract's types, nulls are left out.
+
+    What is no object goes on as it is, for the contract to reject.
+    """
+    whole, member = f"whole_{len(path)}", f"member_{len(path)}"
+    value = f"{member}[2]"
+    kind = _kind_at(path)
+    cases = "".join(
+        f" when {literal(name)} then {_typed_member(value, (*path, name))}"
+        for name in (kind.model_fields if _is_model(kind) else ())
+    )
+    other = _typed_member(value, (*path, ""))
+    made = f"case {member}[1]{cases} else {other} end" if cases else other
+    pairs = f"list_zip(json_keys({whole}), json_extract({whole}, '$.*'))"
+    texts = f"list_transform({pairs}, lambda {member}: to_json({member}[1])::varchar || ':' || {made})"
+    kept = f"list_filter({texts}, lambda text: text is not null)"
+    json = f"nullif('{{' || array_to_string({kept}, ',') || '}}', '{{}}')"
+    return (
+        f"list_transform([{document}], lambda {whole}: "
+        f"case when json_type({whole}) = 'OBJECT' then {json} else nullif({whole}::varchar, 'null') end)[1]"
+    )
+
+
+def _typed_member(value: str, path: tuple[str, ...]) -> str:
+    wanted = wanted_at(path)
+    as_it_is = f"nullif({value}::varchar, 'null')"
+    if wanted == "anything":
+        return as_it_is
+    if wanted == "object":
+        return _typed(value, path)
+    text = f"plain_text({value})"
+    typed = f"to_json({text})::varchar" if wanted == "text" else f"contract_{wanted}({text})"
+    return f"case when json_type({value}) in ('OBJECT', 'ARRAY') then {as_it_is} else {typed} end"
 
 
 def _mapping_path(name_or_file: Path) -> Path:

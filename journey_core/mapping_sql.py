@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,18 +56,25 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """An expression in SQL, what DuckDB says of its type, and whether it is JSON as the file has it."""
+    """An expression in SQL, what DuckDB says of its type, and whether it is JSON as the file has it.
+
+    `read_from` is SQL of the text that a time was read from by `epoch_s`, `strptime` and their like.
+    """
 
     sql: str
     kind: Any
     is_json: bool
+    read_from: str | None = None
 
 
 class Expressions:
     """Reads the expressions of one mapping over one file's columns."""
 
-    def __init__(self, columns: Mapping[str, Column], timezone: str | None, date_order: str) -> None:
+    def __init__(
+        self, columns: Mapping[str, Column], timezone: str | None, date_order: str, twice: Collection[str] = ()
+    ) -> None:
         self.columns = dict(columns)
+        self._twice = twice
         self.timezone = timezone
         self.used: dict[str, Column] = {}
         self._folded: dict[str, list[str]] = {}
@@ -87,7 +94,7 @@ class Expressions:
             raise TaxonomyError(f"`{written}`: is {dotted[1]} one key or two? Write '$.\"a.b\"' or '$.a.b'")
         tree = self._rewritten(allowed_tree(written, _MORE_NODES), written)
         sql = f"({tree.sql(dialect='duckdb')})"
-        return Value(sql, self._kind(sql, written), _is_json(tree))
+        return Value(sql, self._kind(sql, written), _is_json(tree), _read_from(tree))
 
     def text(self, value: Value) -> str:
         """SQL of a value as text."""
@@ -129,7 +136,12 @@ class Expressions:
     def _rewrites(self) -> list[tuple[Any, Callable[[Any, str], exp.Expr]]]:
         """What is done with a node whose operands are rewritten, by its class: the first that fits."""
         return [
-            (exp.Paren, lambda node, _: _sql(f"({node.this.sql('duckdb')})", is_json=_is_json(node.this))),
+            (
+                exp.Paren,
+                lambda node, _: _sql(
+                    f"({node.this.sql('duckdb')})", is_json=_is_json(node.this), read_from=_read_from(node.this)
+                ),
+            ),
             ((exp.JSONExtract, exp.JSONExtractScalar), self._extract),
             (exp.Anonymous, self._function),
             (exp.UnixToTime, self._epoch),
@@ -140,11 +152,16 @@ class Expressions:
 
     def _epoch(self, node: exp.UnixToTime, written: str) -> exp.Expr:
         scale = node.args.get("scale")
-        return _sql(f"epoch_time({self._as_text(node.this, written)}, {-int(scale.name if scale else 0)})")
+        return self._epoch_of(node.this, -int(scale.name if scale else 0), written)
+
+    def _epoch_of(self, node: exp.Expr, digits: int, written: str) -> exp.Expr:
+        text = self._as_text(node, written)
+        return _sql(f"epoch_time({text}, {digits})", read_from=text)
 
     def _parsed_time(self, node: exp.StrToTime, written: str) -> exp.Expr:
-        parsed = f"try_strptime({self._as_text(node.this, written)}, {literal(time_format(node))})"
-        return _sql(self._in_zone(parsed, self._kind(parsed, written).id))
+        text = self._as_text(node.this, written)
+        parsed = f"try_strptime({text}, {literal(time_format(node))})"
+        return _sql(self._in_zone(parsed, self._kind(parsed, written).id), read_from=text)
 
     def _column(self, path: list[str], written: str) -> exp.Expr:
         for length in range(len(path), 0, -1):
@@ -155,6 +172,11 @@ class Expressions:
             if found:
                 column = self.used[found[0]] = self.columns[found[0]]
                 return self._inside(_sql(column.sql, is_json=column.kind == "JSON"), path[length:], written)
+        if (name := ".".join(path)) in self._twice:
+            raise TaxonomyError(
+                f"column `{name}` stands in the header more than once: give each a name of its own, in the file or by "
+                "`reader: {columns: [...]}` for a file without its header"
+            )
         known = ", ".join(sorted(self.columns))
         raise TaxonomyError(f"unknown column `{'.'.join(path)}`; known: {known}")
 
@@ -194,7 +216,7 @@ class Expressions:
             key = self._as_text(node.expressions[1], written)
             return _sql(f"looked_up({self._document(first, written)}, {key})", is_json=True)
         digits = {"epoch_s": 0, "epoch_us": -6, "epoch_ns": -9}[name]
-        return _sql(f"epoch_time({self._as_text(first, written)}, {digits})")
+        return self._epoch_of(first, digits, written)
 
     def _plain_operands(self, node: exp.Expr, written: str) -> exp.Expr:
         """Give each operand the type that the others ask for: DuckDB would refuse, or cast where no `try` reaches."""
@@ -235,9 +257,11 @@ class Expressions:
             return _sql(self._cast_to_time(sql, kind, isinstance(node.this, exp.Literal), written))
         if kind == "varchar" and wanted == "DATE":
             return _sql(f"calendar_day({sql})")
-        # DuckDB would read '10.75' as 11.
-        whole = f"whole_number({sql})" if kind == "varchar" and wanted.endswith("INT") else sql
-        return _sql(f"try_cast({whole} as {wanted})")
+        if kind == "varchar" and wanted.endswith("INT"):
+            sql = f"whole_number({sql})"  # DuckDB would read '10.75' as 11
+        elif kind == "varchar" and wanted.startswith(("DECIMAL", "NUMERIC", "DOUBLE", "FLOAT", "REAL")):
+            sql = f"number_only({sql})"
+        return _sql(f"try_cast({sql} as {wanted})")
 
     def _cast_to_time(self, sql: str, kind: str, is_literal: bool, written: str) -> str:
         if is_literal and self._is_null(f"instant({sql})"):
@@ -294,7 +318,10 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "opened(x)": "case when json_type(x) = 'VARCHAR' then document(json_extract_string(x, '$')) else x end",
         "plain_text(x)": f"""case when json_type(x) = 'VARCHAR'
             then replace(json_extract_string(x, '$'), {mark}, '') else unmarked(nullif(x::varchar, 'null')) end""",
-        "number(x)": "case when isfinite(try_cast(x as double)) then try_cast(x as double) end",
+        # DuckDB would read '1_000' as 1000.
+        "number_only(x)": "case when not contains(x, '_') then x end",
+        "number(x)": """case when isfinite(try_cast(number_only(x) as double))
+            then try_cast(number_only(x) as double) end""",
         "number_text(x)": "case when x = trunc(x) and abs(x) < 9e15 then x::bigint::varchar else x::varchar end",
         "written_day(x)": day,
         "time_of(iso)": rf"""case
@@ -307,7 +334,7 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "rfc_3339(x)": "strftime(x, '%Y-%m-%dT%H:%M:%S.%fZ')",
         # As text: a double has no room for the digits of an instant.
         "epoch_time(x, digits)": """make_timestamptz(
-            floor(try_cast(x as decimal(38, 9)) * power(10, 6 + digits)::decimal(10, 3))::bigint)""",
+            floor(try_cast(number_only(x) as decimal(38, 9)) * power(10, 6 + digits)::decimal(10, 3))::bigint)""",
         "looked_up(x, name)": """first_of(json_extract(list_extract(list_filter(
             json_extract(x, '$[*]'), lambda pair: plain_text(json_extract(pair, '/key')) = name), 1), '/value'))""",
         # GA4 writes each value under its type.
@@ -319,7 +346,7 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         "contract_time(x)": f"""case when regexp_full_match(x, {literal(RFC_3339.pattern)}) then x
             else coalesce(try(rfc_3339(instant(x))), x) end""",
         "contract_number(x)": r"""case when regexp_full_match(x, '-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?') then x
-            when isfinite(try_cast(x as double)) then try_cast(x as double)::varchar else to_json(x)::varchar end""",
+            else coalesce(number(x)::varchar, to_json(x)::varchar) end""",
         "whole_number(x)": r"regexp_extract(nullif(trim(x), ''), '^([+-]?\d+)(\.0*)?$', 1)",
         "contract_integer(x)": "coalesce(try_cast(whole_number(x) as bigint)::varchar, to_json(x)::varchar)",
         "contract_boolean(x)": "coalesce(try_cast(trim(x) as boolean)::varchar, to_json(x)::varchar)",
@@ -330,15 +357,20 @@ def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_ord
         connection.execute(f"create or replace temp macro {name} as {macros[name]}")
 
 
-def _sql(text: str, *, is_json: bool = False) -> exp.Expr:
+def _sql(text: str, *, is_json: bool = False, read_from: str | None = None) -> exp.Expr:
     """Finished SQL as a node."""
     node = exp.Var(this=text)
-    node.meta["is_json"] = is_json
+    node.meta.update(is_json=is_json, read_from=read_from)
     return node
 
 
 def _is_json(node: exp.Expr) -> bool:
     return bool(node.meta.get("is_json"))
+
+
+def _read_from(node: exp.Expr) -> str | None:
+    text: str | None = node.meta.get("read_from")
+    return text
 
 
 def _become(node: exp.Expr, text: str) -> None:

@@ -56,6 +56,17 @@ def test_an_array_of_events_loses_only_its_bad_member(tmp_path):
     assert judged.rejected.select(["offset", "reason"]).to_pylist() == [{"offset": 2, "reason": "invalid_json"}]
 
 
+def test_what_stands_behind_an_array_or_is_missing_there_is_counted(tmp_path):
+    path = tmp_path / "events.json"
+    path.write_text(f"[{GOOD[0]}]\n[{GOOD[1]}]\nmore\n[")
+    judged = judge(read_events(path))
+    assert judged.accepted.num_rows == 2
+    assert judged.rejected.select(["offset", "reason"]).to_pylist() == [
+        {"offset": 3, "reason": "invalid_json"},
+        {"offset": 4, "reason": "invalid_json"},
+    ]
+
+
 def test_missing_values_of_parquet_are_absent_and_text_that_is_json_is_opened(tmp_path):
     path = tmp_path / "events.parquet"
     columns = {name: [value] for name, value in event("1", "2026-01-01 10:00", channel="app").items()}

@@ -234,6 +234,39 @@ def test_a_key_that_no_row_has_is_a_mistake_unless_the_mapping_says_that_it_may_
     assert world.read("log.jsonl", row).values == [None]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_file_may_end_its_lines_as_it_likes(world, end):
+    world.read("log.csv", end.join(["id,at,u,value", f'1,{AT},ann,"a{end}b"', "bad", f"2,{AT},bob,c", ""]))
+    assert (world.customers, world.values) == (["ann", "bob"], [f"a{end}b", "c"])
+    assert world.lines == [(4, "malformed_row")]
+
+
+def test_a_carriage_return_within_a_row_costs_that_row(world):
+    assert world.csv(f"1,{AT},an\rn,1", f"2,{AT},bob,2").customers == ["bob"]
+    assert world.rejected[0].detail == "a carriage return stands within the row, outside of quotes"
+
+
+def test_a_column_that_stands_twice_is_named(world):
+    with pytest.raises(TaxonomyError, match=r"key fields\.properties\.value: column `value` stands in the header more"):
+        world.csv(f"1,{AT},ann,1,2", header="id,at,u,value,value")
+    world.say("value: value", "id: id")
+    assert len(world.csv(f"1,{AT},ann,1,2", header="id,at,u,value,value").events) == 1
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["epoch_s(at)", "(epoch_ms((at)))", "epoch_us(at)", "epoch_ns(at)", "strptime(at, '%d.%m.%Y')"],
+)
+def test_text_that_is_no_time_is_named_and_not_called_missing(world, expression):
+    world.say("occurred_at: at", f'occurred_at: "{expression}"').csv("1,abc,ann,1", "2,,ann,1")
+    assert [(row.line, row.reason, row.field) for row in world.rejected] == [
+        (2, "invalid_value", "occurred_at"),
+        (3, "missing_field", "occurred_at"),
+    ]
+    assert '"occurred_at":"abc"' in world.rejected[0].event
+    assert world.rejected[0].detail.startswith("must be an RFC 3339 time")
+
+
 # Expressions.
 
 
@@ -266,19 +299,36 @@ def test_a_key_that_no_row_has_is_a_mistake_unless_the_mapping_says_that_it_may_
         ("cast(name as integer)", None),
         ("cast(amount as integer)", None),  # 10.75 is not 11
         ("cast(code as bigint)", 7),
+        ("scored * 2", None),  # 1_000 is no number
+        ("cast(scored as double)", None),
+        ("cast(scored as decimal(9, 2))", None),
+        ("cast(scored as bigint)", None),
+        ("epoch_s(scored)", None),
         ("value in (500, 501)", True),
         ("cast('{\"a\": 1.0}' as json) -> '$.a'", 1.0),
     ],
 )
 def test_an_expression_reads_texts_as_what_it_needs(world, expression, value):
     row = (
-        '{"id": "1", "u": "ann", "at": "2026-01-01T10:00:00+02:00", "amount": "10.75", "code": "07", "name": "ann",'
+        '{"id": "1", "u": "ann", "at": "2026-01-01T10:00:00+02:00", "amount": "10.75", "code": "07", "name": "ann", "scored": "1_000",'
         ' "properties": {"revenue": 1.10}, "props": "{\\"revenue\\": 1.10}", "ms": 1767225600123, "missing": null, "value": 500,'
         ' "params": [{"key": "page_location", "value": {"string_value": "/x", "int_value": null}},'
         ' {"key": "ga_session_id", "value": {"int_value": 12345678901234567890}}, {"key": "plain", "value": 5}]}'
     )
     world.say("value: value", f"value: {json.dumps(expression)}").read("log.jsonl", row + "\n")
     assert world.values == [value]
+
+
+@pytest.mark.parametrize(
+    ("local", "occurred_at"),
+    [
+        ("2026-03-29 02:30", "2026-03-29T01:30:00.000000Z"),  # 03:30 of the new offset
+        ("2026-10-25 02:30", "2026-10-25T01:30:00.000000Z"),  # the second of the two, in winter time
+    ],
+)
+def test_a_local_time_that_does_not_exist_or_exists_twice_is_what_the_recipe_says(world, local, occurred_at):
+    world.say("timezone: UTC", "timezone: Europe/Madrid").csv(f"1,{local},ann,1")
+    assert world.events[0]["occurred_at"] == occurred_at
 
 
 def test_an_expression_for_a_time_needs_no_brackets(world):
@@ -326,6 +376,52 @@ def test_fields_of_the_contract_have_the_contracts_type(world):
         "own": 40.1,
     }
     assert world.jsonl({"s": "seven", "n": 1, "yes_": "1", "page": {}}).lines == [(1, "invalid_value")]
+
+
+def test_text_with_an_underscore_is_no_number_and_goes_on_as_it_is(world):
+    world.say("properties: {value: value}", "context: {geo: {latitude: value}}")
+    world.csv(f"1,{AT},ann,1_0", f"2,{AT},ann, 1e1 ")
+    assert [event["context"]["geo"]["latitude"] for event in world.events] == ["1_0", 10]
+
+
+def test_members_of_a_whole_context_have_the_contracts_type(world):
+    world.say("properties: {value: value}", "context: c")
+    given = """{"session_id": 77, "device": {"app_version": 1.10, "os": null}, "geo": {"latitude": "40.40", "longitude": 1.10},
+        "consent": {"analytics": "true"}, "page": null, "own": {"price": 1.10, "none": null}, "": 5}"""
+    given = given.replace("\n", " ")
+    world.jsonl(f'{{"id": 1, "at": "{AT}", "u": "ann", "c": {given}}}', {"c": given}, {"c": {}}, {"c": None})
+    typed = (
+        '{"session_id":"77","device":{"app_version":"1.10"},"geo":{"latitude":40.40,"longitude":1.10},'
+        '"consent":{"analytics":true},"own":{"price":1.10,"none":null},"":5}'
+    )
+    assert world.rejected == []
+    assert [f'"context":{typed}' in text for text in world.texts] == [True, True, False, False]
+    assert world.jsonl({"c": {"session_id": [1]}}, {"c": {"geo": "here"}}, {"c": "x"}).lines == [
+        (1, "invalid_value"), (2, "invalid_value"), (3, "invalid_value")
+    ]  # fmt: skip
+
+
+def test_one_part_of_the_context_may_be_a_whole_object(world):
+    world.say("properties: {value: value}", "context: {device: d}")
+    (event,) = world.jsonl({"d": {"app_version": 2, "os": None}}).events
+    assert event["context"] == {"device": {"app_version": "2"}}
+
+
+def test_members_of_whole_identifiers_are_texts_and_nulls_are_left_out(world):
+    world.say("identifiers: {customer_id: u}", "identifiers: ids")
+    world.jsonl(
+        f'{{"id": 1, "at": "{AT}", "value": 1, "ids": {{"customer_id": 12345.60, "email": null, "device_id": "1.50"}}}}',
+        {"ids": {"customer_id": ["a"]}},
+        {"ids": {"customer_id": None}},
+    )
+    assert [event["identifiers"] for event in world.events] == [{"customer_id": "12345.60", "device_id": "1.50"}]
+    assert [row.line for row in world.rejected] == [2, 3]
+
+
+def test_the_empty_key_is_a_column(world):
+    world.say("{value: value}", "{value: '\"\"', deep: 'd.\"\"'}")
+    (event,) = world.jsonl({"": 1.10, "d": {"": "x"}}).events
+    assert event["properties"] == {"value": 1.10, "deep": "x"}
 
 
 # What a mapping can do.
@@ -395,6 +491,52 @@ def test_a_bad_member_of_an_array_is_one_rejected_row(world):
     assert world.lines == [(3, "invalid_json"), (4, "invalid_json"), (5, "invalid_json")]
 
 
+def numbered(number: int) -> str:
+    return json.dumps({"id": number, "at": AT, "u": "ann", "value": 0})
+
+
+ONE, TWO, THREE, FOUR = map(numbered, (1, 2, 3, 4))
+QUOTE = TWO.replace('"ann"', '"ann')
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "lines"),
+    [
+        (f"[{ONE}]\n[{TWO}]\n", "12", []),
+        (f"[\n{ONE}\n]\nleft over\n{TWO}\n", "12", [4]),
+        (f"[\n{ONE}\n],\n{TWO}\n]\n", "12", [3, 5]),  # an extra bracket: its comma, and the last one
+        (f"[{ONE}]\n]}}", "1", [2]),
+        (f"[\n{ONE}}},\n{TWO},\n{THREE}\n]", "23", [2]),
+        (f"[{ONE}}}, {TWO}, {THREE}]", "23", [1]),
+        (f"[\n{ONE},\n{TWO[:-1]},\n{THREE},\n{FOUR}\n]", "134", [3]),
+        (f"[\n{ONE}\n,{TWO[:-1]}\n,{THREE}\n,{FOUR}\n]", "134", [3]),
+        (f"[{ONE},{TWO[:-1]},{THREE},{FOUR}]", "134", [1]),
+        (f"[\n{ONE},\n{QUOTE},\n{THREE},\n{FOUR}\n]", "134", [3]),
+        (f"[{ONE},{QUOTE},{THREE},{FOUR}]", "134", [1]),
+        (f"[\n{ONE},\n{TWO[:-1]}\n]", "1", [3]),
+        (f"[\n{ONE},\n{TWO}\n", "12", [1]),  # nobody closed the bracket of line 1
+        (f"[\n{ONE},\n{TWO},\n", "12", [1]),
+        (f"[\n{ONE}\n{TWO}\n]", "12", []),
+        (f"[{ONE},,{TWO}]", "12", [1]),
+        ("[\n" + TWO.replace("ann", "a\nb") + f",\n{THREE}]", "3", [2]),
+        (json.dumps(json.loads(ONE), indent=2), "1", []),
+        (json.dumps(json.loads(ONE), indent=2).replace("{\n", "{"), "1", []),
+        (json.dumps([*map(json.loads, (ONE, TWO))], indent=2).replace('"id": 1', '"x": {"y": [1, 2}'), "2", [2]),
+        (f'{{"id":\n{TWO}\n', "2", [1]),
+    ],
+)
+def test_text_that_is_no_json_array_costs_itself_alone(world, text, ids, lines):
+    world.read("log.json", text)
+    assert "".join(event["event_id"] for event in world.events) == ids
+    assert world.lines == [(line, "invalid_json") for line in lines]
+
+
+def test_a_byte_that_is_no_text_costs_its_member_and_not_its_line(world):
+    world.read("log.json", f"[{ONE},{TWO},{THREE}]".encode().replace(b'2, "at": "', b'2, "at": "\xe9'))
+    assert [event["event_id"] for event in world.events] == ["1", "3"]
+    assert world.lines == [(1, "not_utf8")]
+
+
 def test_a_reader_is_told_how_to_read(world):
     world.say(
         "timezone: UTC",
@@ -448,6 +590,32 @@ def test_columns_of_parquet_and_csv_keep_their_names(world, tmp_path):
     world.say("large: Revenue", "large: properties.revenue")
     world.csv(f"1,{AT},ann,3,4", header="id,at,u,revenue,properties.revenue")
     assert world.events[0]["properties"] == {"small": "3", "large": "4"}
+
+
+OURS = ["place", "row_number", "state", "items", "whole", "is_kept", "item", "item_number", "file_row_number", "batch"]
+
+
+@pytest.mark.parametrize("with_items", [False, True])
+@pytest.mark.parametrize("name", [*OURS, "File_Row_Number", "p0", "c0", "filename", "a b"])
+def test_a_column_of_parquet_may_have_any_name(world, tmp_path, name, with_items):
+    columns = [["1", "2"], [AT, AT], ["ann", "bob"], ["x", "y"], [[1, 2], [3]]]
+    pq.write_table(pa.table(columns, names=["id", "at", "u", name, "lst"]), tmp_path / "log.parquet")
+    world.say("value: value", f"value: '\"{name}\"'")
+    if with_items:
+        world.say("timezone: UTC", "timezone: UTC\neach: {it: lst}").say("event_id: id", "event_id: id || it_number")
+    world.run(tmp_path / "log.parquet")
+    assert world.rejected == []
+    assert [event["event_id"] for event in world.events] == (["11", "12", "21"] if with_items else ["1", "2"])
+    assert world.values == (["x", "x", "y"] if with_items else ["x", "y"])
+
+
+def test_a_rejected_row_of_parquet_names_its_row_whatever_its_columns_are(world, tmp_path):
+    columns = [["1", "2"], [AT, "bad"], ["ann", "bob"], [7, 8], [9, 9]]
+    names = ["id", "at", "u", "place", "file_row_number"]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "log.parquet")
+    world.say("value: value", "value: place, row: row_number").run(tmp_path / "log.parquet")
+    assert world.events[0]["properties"] == {"value": 7, "row": 1}
+    assert world.lines == [(2, "invalid_value")]
 
 
 def test_a_number_for_a_time_asks_what_it_counts(world, tmp_path):
