@@ -25,6 +25,7 @@ owned as (
         events.event_type,
         event_ranks.is_goal,
         event_ranks.stage_rank,
+        case when events.revenue is not null then events.event_key end as amount_key,
         case when events.event_type = 'order_completed' or event_ranks.is_goal then nullif(trim(events.order_id), '') end
             as order_name
     from events
@@ -33,15 +34,26 @@ owned as (
 ),
 
 -- A pixel, a server and a reloaded page tell of one order: the first that reaches the goal counts, else the first.
+-- The first of them that has an amount says how much.
 tellings as (
     select
         event_key,
-        first_value(event_key) over (
-            partition by customer_key, order_name, event_type
-            order by not is_goal, occurred_at, sequence nulls last, stage_rank, event_id
-        ) as counted_key
+        first_value(event_key) over all_tellings as counted_key,
+        first_value(amount_key ignore nulls) over all_tellings as amount_key
     from owned
     where order_name is not null
+    window all_tellings as (
+        partition by customer_key, order_name, event_type
+        order by not is_goal, occurred_at, sequence nulls last, stage_rank, event_id
+        rows between unbounded preceding and unbounded following
+    )
+),
+
+-- Few count without knowing their amount themselves.
+amounts as (
+    select event_key, amount_key
+    from tellings
+    where event_key = counted_key and event_key <> amount_key
 ),
 
 repeats as (
@@ -130,6 +142,8 @@ remembered as (
         names.initiator,
         ordered.is_goal,
         ordered.is_repeated_order,
+        -- Which other telling of the order knows its amount.
+        amounts.amount_key,
 
         -- what came before it
         ordered.event_order,
@@ -146,6 +160,7 @@ remembered as (
         ordered.last_goal_at
     from dated as ordered
     left join retold on ordered.event_key = retold.event_key
+    left join amounts on ordered.event_key = amounts.event_key
     inner join owners on ordered.event_key = owners.event_key
     inner join names on ordered.event_key = names.event_key
 )

@@ -94,6 +94,23 @@ def test_the_telling_that_reaches_the_goal_is_the_one_that_counts(build_world):
     assert tables.values(JOURNEYS)[0][:2] == ("converted", 175)
 
 
+@pytest.mark.parametrize("unknown", [None, " ", "$175"])
+def test_the_amount_is_that_of_the_first_telling_that_has_one(build_world, unknown):
+    """Two seconds after the pixel the server knows what the page did not: the pixel goes on to count."""
+    pixel = order("pixel", "2026-01-01 10:10:00", revenue=unknown, properties={"currency": None})
+    told = [pixel, order("server", "2026-01-01 10:10:02"), order("reload", "2026-01-01 10:11", revenue="9")]
+    viewed = event("1", "2026-01-01 10:00", "product_viewed")
+    tables = build_world([viewed, *told, LATER], one_funnel(["product_viewed", "order_completed"]))
+    assert tables.values(JOURNEYS) == [("converted", 175, 0, 175, "EUR")]
+    touches = "select event_id, is_goal, revenue, currency from marts.touchpoints where order_id = 'O1' order by event_order"
+    assert tables.values(touches) == [
+        ("pixel", True, 175, "EUR"),
+        ("server", False, None, "EUR"),
+        ("reload", False, None, "EUR"),
+    ]
+    assert tables.values("select paid from intermediate.attempt_revenues") == [({"currency": "EUR", "revenue": 175},)]
+
+
 def test_a_renewal_that_the_page_tells_of_again_is_still_automatic(build_world):
     renewal = [order("1", "2026-01-01 10:00", initiator="company"), order("2", "2026-01-01 10:05")]
     tables = build_world([*renewal, LATER])
