@@ -14,7 +14,10 @@ orders as (
         currency,
         case when is_goal and revenue > 0 then revenue else 0 end as paid
     from touchpoints
-    where (is_goal or event_type = 'order_completed') and not is_repeated_order and trim(order_id) <> ''
+    where
+        (is_goal or (event_type = 'order_completed' and coalesce(revenue >= 0, true)))
+        and not is_repeated_order
+        and trim(order_id) <> ''
     qualify row_number() over (partition by customer_id, trim(order_id) order by not is_goal, event_order) = 1
 ),
 

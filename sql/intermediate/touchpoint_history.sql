@@ -24,10 +24,13 @@ owned as (
         events.sequence,
         events.event_type,
         event_ranks.is_goal,
+        event_ranks.is_return,
         event_ranks.stage_rank,
         case when events.revenue is not null then events.event_key end as amount_key,
-        case when events.event_type = 'order_completed' or event_ranks.is_goal then nullif(trim(events.order_id), '') end
-            as order_name
+        case
+            when (events.event_type = 'order_completed' or event_ranks.is_goal) and not event_ranks.is_return
+                then nullif(trim(events.order_id), '')
+        end as order_name
     from events
     inner join owners on events.event_key = owners.event_key
     inner join event_ranks on events.event_key = event_ranks.event_key
@@ -67,8 +70,10 @@ counted as (
         owned.*,
         repeats.event_key is not null as is_repeated_order,
         owned.is_goal and repeats.event_key is null as reaches_goal,
-        case when owned.event_type = 'order_completed' and repeats.event_key is null then owned.occurred_at end
-            as ordered_at,
+        case
+            when owned.event_type = 'order_completed' and not owned.is_return and repeats.event_key is null
+                then owned.occurred_at
+        end as ordered_at,
         case when owned.is_goal and repeats.event_key is null then owned.occurred_at end as reached_goal_at,
         case when owned.event_type = 'order_delivered' then owned.occurred_at end as delivered_at
     from owned
@@ -80,6 +85,7 @@ ordered as (
         customer_key,
         event_key,
         is_repeated_order,
+        is_return,
         reaches_goal as is_goal,
         occurred_at,
         row_number() over customer_events as event_order,
@@ -142,6 +148,7 @@ remembered as (
         names.initiator,
         ordered.is_goal,
         ordered.is_repeated_order,
+        ordered.is_return,
         -- Which other telling of the order knows its amount.
         amounts.amount_key,
 

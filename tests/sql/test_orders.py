@@ -148,6 +148,37 @@ def test_what_goes_out_again_is_a_refund_of_its_order(build_world, returns, refu
     assert converted == [("converted", 175, Decimal(refunds), 175 - Decimal(refunds), "EUR")]
 
 
+@pytest.mark.parametrize("order_id", ["O1", None, "R1"])
+def test_a_return_told_as_an_order_below_0_is_money_out_and_no_order(build_world, order_id):
+    """A shop sends `order_completed` with revenue -100 for what comes back: nobody has bought again."""
+    made = [
+        event("1", "2026-01-01 10:00", "product_viewed"),
+        order("2", "2026-01-01 11:00", "O1", "100"),
+        event("3", "2026-01-03 10:00", "product_viewed"),
+        order("4", "2026-01-03 11:00", order_id, "-100"),
+        order("5", "2026-01-04 11:00", "O2", "40", who={"customer_id": "bob"}),
+        order("6", "2026-02-20 11:00", "O3", "60"),
+        LATER,
+    ]
+    steps = one_funnel(["product_viewed", "order_completed"], entry="every", window="7 days")
+    tables = build_world(made, steps)
+    touches = "select is_goal, is_repeated_order, stage, revenue from marts.touchpoints where event_id = '4'"
+    assert tables.values(touches) == [(False, False, "unlabelled", -100)]
+    ann = [row[:4] for row in tables.values(JOURNEYS)]
+    assert sum(row[3] for row in ann) == 60, "what came in and went out again is nothing"
+    assert [row[0] for row in ann] == ["converted", "abandoned", "converted"]
+    assert tables.values("select prior_orders from intermediate.touchpoint_history where event_id = '6'") == [(1,)]
+    attempts = "select entry_event_id, status from marts.funnel_attempts where customer_id = 'ann' order by attempt"
+    assert tables.values(attempts) == [("1", "converted"), ("3", "dropped")]
+    assert tables.values("select revenue_per_conversion from intermediate.conversion_values") == [(100,)]
+
+
+def test_a_step_may_ask_for_returns(build_world):
+    asking = one_funnel([{"when": "event_type = 'order_completed' and is_return"}])
+    tables = build_world([order("1", "2026-01-01 10:00"), order("2", "2026-01-02 10:00", revenue="-1"), LATER], asking)
+    assert tables.values("select entry_event_id from marts.funnel_attempts") == [("2",)]
+
+
 def test_a_refund_after_the_next_order_belongs_to_the_first(build_world):
     tables = build_world(
         [
