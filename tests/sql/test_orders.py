@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -197,6 +198,22 @@ def test_money_of_another_currency_stands_beside_the_journeys(build_world):
     assert tables.values(JOURNEYS) == [("converted", 175, 0, 175, "EUR")]
     assert tables.values("select other_revenues from marts.journeys where customer_id = 'ann'") == [
         ([("USD", Decimal(-10))],)
+    ]
+
+
+def test_the_analysis_of_experiences_adds_no_dollars_to_euros(build_world):
+    bought = [
+        order("1", "2026-01-01 10:00"),
+        order("2", "2026-01-02 10:00", revenue="75", kind="order_refunded"),
+        order("3", "2026-01-01 10:00", "O2", "10", properties={"currency": "USD"}, who={"customer_id": "bob"}),
+        event("4", "2026-01-01 10:00", who={"customer_id": "cleo"}),
+    ]
+    tables = build_world([*bought, LATER])
+    asked = (Path(__file__).parents[2] / "sql/analyses/12_which_experience_converts.sql").read_text()
+    columns = "journeys, converted, currency, revenue, net_revenue"
+    assert tables.values(f"select {columns} from ({asked}) where currency is not null order by currency") == [
+        (4, 2, "EUR", 175, 100),
+        (4, 2, "USD", 10, 10),
     ]
 
 
