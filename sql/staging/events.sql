@@ -77,13 +77,18 @@ opened as (
     from kept
 ),
 
--- A refund may call its money `amount`. What is blank says nothing.
+-- A refund may call its money `amount`, beside a revenue of nothing or 0. What is blank says nothing.
 told as (
     select
         *,
-        coalesce(
-            facts.revenue, case when event_type in ('order_refunded', 'order_cancelled') then facts.amount end
-        ) as told_amount,
+        case
+            when
+                event_type in ('order_refunded', 'order_cancelled')
+                and trim(facts.amount ->> '$') <> ''
+                and coalesce(regexp_full_match(trim(facts.revenue ->> '$'), '[-+]?[0.,]*'), true)
+                then facts.amount
+            else facts.revenue
+        end as told_amount,
         nullif(trim(told_amount ->> '$'), '') as amount_text
     from opened
 ),

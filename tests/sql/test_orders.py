@@ -139,6 +139,25 @@ def test_a_renewal_that_the_page_tells_of_again_is_still_automatic(build_world):
         ([order("2", "2026-01-09 10:00", revenue="-30")], "30"),
         # Without an order's name it counts where it lies.
         ([order("2", "2026-01-09 10:00", None, "12", kind="order_refunded")], "12"),
+        # ... and all of them together are no more than came in.
+        ([order(str(n), "2026-01-09 10:00", None, "100", kind="order_refunded") for n in (2, 3)], "175"),
+        ([order("2", "2026-01-09 10:00", None, "-100"), order("3", "2026-01-09 10:00", "O1", "-100")], "175"),
+        # Its currency may be left out, and is one purse with the others.
+        (
+            [
+                order("2", "2026-01-09 10:00", None, "100", kind="order_refunded", properties={"currency": None}),
+                order("3", "2026-01-09 10:00", None, "100", kind="order_refunded"),
+            ],
+            "175",
+        ),
+        # A form's empty field, or its 0, is no amount beside one that says how much.
+        *(
+            ([order("2", "2026-01-09 10:00", kind=kind, revenue=empty, properties={"amount": 30})], "30")
+            for empty in ("", " ", 0, "0.00", "0,00")
+            for kind in ("order_refunded", "order_cancelled")
+        ),
+        ([order("2", "2026-01-09 10:00", kind="order_refunded", revenue=" ", properties={"amount": ""})], "175"),
+        ([order("2", "2026-01-09 10:00", kind="order_refunded", revenue=0, properties={"amount": " "})], "0"),
         # Before the order it names, by a wrong clock.
         ([order("2", "2025-12-31 10:00", kind="order_refunded", revenue="5")], "5"),
     ],
