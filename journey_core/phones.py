@@ -66,7 +66,7 @@ def _numbers(written: pa.ChunkedArray, regions: pa.ChunkedArray) -> pa.Array:
 
 
 def _without_trunk(text: str, region: str | None) -> str:
-    """Without the `(0)` after a country code; with it only where that alone is a number (Italy dials it from abroad)."""
+    """Without the `(0)` after a country code; with it where only that is a number (Italy dials it from abroad)."""
     shorter = _TRUNK.sub(r"\1", text)
     if shorter == text or _is_valid(shorter, region) or not _is_valid(text, region):
         return shorter

@@ -421,8 +421,9 @@ class Taxonomy(Document):
         return {
             # What breaks a tie of law L3: what an event is by itself, whatever came before it.
             "event_ranks": (
-                f"with reached as (select *, coalesce(try({self.journeys.goal}), false) as meets_goal from staging.events)"
-                f" select event_key, coalesce({_IS_RETURN}, false) as is_return, meets_goal and not is_return as is_goal,"
+                f"with reached as (select *, coalesce(try({self.journeys.goal}), false) as meets_goal"
+                f" from staging.events) select event_key, coalesce({_IS_RETURN}, false) as is_return,"
+                " meets_goal and not is_return as is_goal,"
                 f" case {' '.join(ranks)} else 0 end as stage_rank from reached"
             ),
             "touchpoint_labels": (

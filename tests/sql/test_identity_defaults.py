@@ -89,6 +89,8 @@ NOBODY = [
     "(not set)", "N/A", "nil", "id", "\\N", "{}", "not_authenticated", "NOT_SET", "(None)", "<null>", "'undefined'",
     "[object Object]", "-1", " Guest ", "#N/A", "[]", "--", "?", "not provided", "0", "00000000-0000-0000-0000-000000000000",
     "customer_id", "«unknown»", "None.", "null", "NaN", "true", "(anonymous)",
+    "not authenticated", "NotAuthenticated", "notset", "Not-Set", "not logged in", "unknown user", "undefined,undefined",
+    "null null", "\uff4e\uff55\uff4c\uff4c", "${user}", "0.0", "{{ user }}", "%USER%", "(\uff10)", "Not_Provided / not provided",
 ]  # fmt: skip
 
 
@@ -101,7 +103,30 @@ def test_a_placeholder_links_nobody(build_world, text):
     assert tables.values("select distinct namespace from marts.identity_map") == [("anonymous_id",)]
 
 
-@pytest.mark.parametrize("text", ["1", "n", "N", "ida", "nobody", "@ann", "ann!", "null-and-void", "_x_", "😀", "010"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "n",
+        "N",
+        "ida",
+        "nobody",
+        "@ann",
+        "ann!",
+        "null-and-void",
+        "_x_",
+        "😀",
+        "010",
+        "0.1",
+        "{3f2504e0-4f89}",
+        "n-a-d-i-a",
+        "nana",
+        "test@example.com",
+        "Test-1",
+        "<ann>",
+        "null null 7",
+    ],
+)
 def test_what_only_looks_like_a_placeholder_is_somebody(build_world, text):
     tables = build_world([event("1", "2026-01-01 10:00", who={"customer_id": text})])
     assert tables.values("select customer_id from marts.touchpoints") == [(text,)]
