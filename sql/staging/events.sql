@@ -13,6 +13,8 @@ money as (select * from taxonomy.money),
 
 currencies as (select * from taxonomy.currencies),
 
+placeholders as (select * from taxonomy.placeholders),
+
 -- Nearly every record is the only one of its event: what is rare is looked for, and the rest passes by.
 refused as (
     select event_key
@@ -130,6 +132,17 @@ written as (
     cross join money
 ),
 
+-- What stands where the name of an order should names none: two such orders would be one.
+nameless as (
+    select order_id
+    from (select distinct facts.order_id from opened where facts.order_id is not null) as order_ids
+    where
+        folded_name(trim(order_id)) in (select placeholder from placeholders)
+        or bare_name(folded_name(trim(order_id))) in (select placeholder from placeholders)
+        or joined_name(folded_name(trim(order_id))) in (select placeholder from placeholders)
+        or is_unfilled(folded_name(trim(order_id)))
+),
+
 typed as (
     select
         -- ids
@@ -137,7 +150,7 @@ typed as (
         event_key,
         nullif(circumstances.session_id, '') as explicit_session_id,
         facts.product_id,
-        facts.order_id,
+        case when nameless.order_id is null then trim(facts.order_id) end as order_id,
 
         -- times
         occurred_at,
@@ -181,6 +194,7 @@ typed as (
         end as survey_score,
         properties::json as properties
     from written
+    left join nameless on written.facts.order_id = nameless.order_id
     left join currencies on upper(trim(written.facts.currency)) = currencies.currency
 ),
 

@@ -60,6 +60,18 @@ def test_two_customers_and_two_orders_may_share_what_is_no_name(build_world):
     assert tables.values("select count(*) from marts.touchpoints where is_repeated_order") == [(2,)]
 
 
+@pytest.mark.parametrize("name", ["undefined", "null", 0, {}, "(not set)", " N/A ", "${order_id}"])
+def test_a_placeholder_is_no_name_of_an_order(build_world, name):
+    made = [
+        order("1", "2026-01-01 10:00", name, "100"),
+        order("2", "2026-03-01 10:00", name, "50"),
+        order("3", "2026-03-02 10:00", name, "20", kind="order_refunded"),
+    ]
+    tables = build_world([*made, LATER])
+    assert [row[1:3] for row in tables.values(JOURNEYS)] == [(100, 0), (50, 20)]
+    assert tables.values("select distinct order_id, is_repeated_order from marts.touchpoints") == [(None, False)]
+
+
 def test_an_order_told_again_converts_no_second_attempt_and_excludes_none(build_world):
     taxonomy = one_funnel(["product_viewed", "order_completed"], entry="every")
     viewed = event("2", "2026-01-01 10:20", "product_viewed")
@@ -103,7 +115,9 @@ def test_the_amount_is_that_of_the_first_telling_that_has_one(build_world, unkno
     viewed = event("1", "2026-01-01 10:00", "product_viewed")
     tables = build_world([viewed, *told, LATER], one_funnel(["product_viewed", "order_completed"]))
     assert tables.values(JOURNEYS) == [("converted", 175, 0, 175, "EUR")]
-    touches = "select event_id, is_goal, revenue, currency from marts.touchpoints where order_id = 'O1' order by event_order"
+    touches = (
+        "select event_id, is_goal, revenue, currency from marts.touchpoints where order_id = 'O1' order by event_order"
+    )
     assert tables.values(touches) == [
         ("pixel", True, 175, "EUR"),
         ("server", False, None, "EUR"),
