@@ -133,9 +133,15 @@ written as (
 ),
 
 -- What stands where the name of an order should names none: two such orders would be one.
+order_ids as (
+    select distinct facts.order_id
+    from opened
+    where facts.order_id is not null
+),
+
 nameless as (
     select order_id
-    from (select distinct facts.order_id from opened where facts.order_id is not null) as order_ids
+    from order_ids
     where
         folded_name(trim(order_id)) in (select placeholder from placeholders)
         or bare_name(folded_name(trim(order_id))) in (select placeholder from placeholders)
