@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import duckdb
 import phonenumbers
 import pyarrow as pa
+import pyarrow.compute as pc
+from duckdb.func import PythonUDFType
+from duckdb.sqltypes import VARCHAR
 from pydantic import AfterValidator, Field
 
 from journey_core.documents import Document, Mistake
 from journey_core.events import IDENTIFIER_CLASSES
 
 #: What stands where an identifier should, in the logs of analytics tools (Amplitude, Mixpanel, PostHog and Segment
-#: refuse most of these): one of them would merge a thousand people. Lower case; punctuation around it does not count.
+#: refuse most of these): one of them would merge a thousand people. Lower case; punctuation around it does not count,
+#: nor does what stands between its words where four letters are left, nor how often it is said.
 PLACEHOLDERS = (
-    "", "-1", "\\n", "anon", "anonymous", "distinct_id", "distinctid", "false", "guest", "id", "invalid",
-    "logged_out", "missing", "n/a", "na", "nan", "nil", "no_value", "none", "not available", "not provided", "not set",
-    "not_authenticated", "not_available", "not_logged_in", "not_provided", "not_set", "null", "object object",
-    "test", "true", "unauthenticated", "undefined", "unidentified", "unknown", "user_id", "userid", "void",
+    "", "-1", "\\n", "anon", "anonymous", "anonymous_user", "distinct_id", "distinctid", "false", "guest", "guest_user",
+    "id", "invalid", "logged_out", "missing", "n/a", "na", "nan", "nil", "no_value", "none", "not available",
+    "not provided", "not set", "not_authenticated", "not_available", "not_logged_in", "not_provided", "not_set", "null", "object object",
+    "test", "true", "unauthenticated", "undefined", "unidentified", "unknown", "unknown_customer",
+    "unknown_user", "user_id", "userid", "void",
 )  # fmt: skip
+
+_LEAST_LETTERS, _MOST_REPEATS = 4, 4
+
+#: SQL: the spellings by which a name is looked for among the placeholders. Most names begin and end with a letter or a
+#: digit, and hold a digit: those cost least. A name with a digit that is not 0 is compared as it is written.
+_SPELLINGS = r"""
+create or replace temp macro folded_name(written) as
+    lower(case when strlen(written) <> length(written) then compatible_characters(written) else written end);
+create or replace temp macro bare_name(folded) as
+    case
+        when (left(folded, 1) between '0' and '9' or left(folded, 1) between 'a' and 'z')
+            and (right(folded, 1) between '0' and '9' or right(folded, 1) between 'a' and 'z')
+            then folded
+        else trim(folded, ' !"#$%&''()*+,-./:;<=>?@[\]^_`{|}~¡¿«»‐‑–—‘’“”…')
+    end;
+create or replace temp macro joined_name(folded) as
+    case
+        when regexp_full_match(folded, '[^1-9@]*[^a-z0-9@][^1-9@]*')
+            then nullif(regexp_replace(folded, '[^\pL\pN]', '', 'g'), '')
+    end;
+create or replace temp macro is_unfilled(folded) as  -- noughts only, or a template's variable
+    regexp_full_match(
+        folded, '[\pP\s+]*0[0\pP\s+]*|[$#@%]\{[^{}]*\}|\{\{.*\}\}|%[a-z_]+%|<%.*%>'
+    );
+"""  # noqa: RUF001
 
 _MOST_WARNINGS = 5
 _FIXED = {name: kind for kind, names in IDENTIFIER_CLASSES.items() for name in names}
@@ -63,7 +96,8 @@ class Identity(Document):
         classes = _FIXED | {name: kind for name, kind in self.namespaces.items() if name not in _FIXED}
         namespaces = dict(sorted(classes.items(), key=lambda item: list(IDENTIFIER_CLASSES).index(item[1])))
         # The name of a namespace is a template's variable that nobody has filled in.
-        placeholders = sorted({*PLACEHOLDERS, *(text.strip().lower() for text in (*self.placeholders, *classes))})
+        written = {*PLACEHOLDERS, *map(_folded, (*self.placeholders, *classes))}
+        placeholders = sorted({spelling for text in written for spelling in (text, *_joined(text))})
         return {
             "identity": {
                 "shared_devices": pa.array([self.shared_devices], pa.string()),
@@ -82,6 +116,28 @@ class Identity(Document):
             },
             "placeholders": {"placeholder": pa.array(placeholders, pa.string())},
         }
+
+
+def register_names(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make known to a connection how names are compared with placeholders: `folded_name`, `bare_name`, ..."""
+    with suppress(duckdb.NotImplementedException, duckdb.CatalogException):  # it is already
+        connection.create_function("compatible_characters", _compatible, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
+    connection.execute(_SPELLINGS)
+
+
+def _compatible(written: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_normalize(written, form="NFKC")
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text.strip()).lower()
+
+
+def _joined(text: str) -> Iterator[str]:
+    """Without what stands between its words, said once or more; nothing where too little would be left."""
+    letters = re.sub(r"[\W_]", "", text)
+    if len(letters) >= _LEAST_LETTERS and letters.isalpha():
+        yield from (letters * times for times in range(1, _MOST_REPEATS + 1))
 
 
 def identity_warnings(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:

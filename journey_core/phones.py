@@ -18,7 +18,10 @@ from duckdb.sqltypes import VARCHAR
 # Dashes, spaces, brackets, dots and slashes between digits, in any script; and what prints nothing (soft hyphens, ...).
 _BETWEEN = re.compile(r"[\s().\[\]/~\-\u00ad\u2010-\u2015\u2212\u30fc\uff0d\uff08\uff09\uff3b\uff3d\uff0e\uff0f]")
 _LETTER = re.compile(r"[^\W\d_]")
+_APP = re.compile(r"(?i)^(?:whatsapp|sms|callto):")  # the library knows `tel:` by itself
 _NO_WORD = re.compile(r"(?i)^tel:|;.*|(?:ext|x)\W*\d+$")  # what RFC 3966 writes around a number, and an extension
+# A zero in brackets right after the country code: dialled within the country only.
+_TRUNK = re.compile(r"^(\D*(?:[+\uff0b]|00)\s*\d\s?\d?\s?\d?[^\w(\uff08]*)[(\uff08]\s*0\s*[)\uff09]")
 _INTERNATIONAL = re.compile(r"^00(?=[1-9])")
 
 
@@ -34,6 +37,7 @@ def phone_number(written: str, region: str | None = None) -> str:
     text = written.strip()
     if not text.isascii():
         text = unicodedata.normalize("NFC", "".join(map(_ascii_digit, text))).strip()
+    text = _without_trunk(text, region)
     number = _parsed(text, region)
     if number is None:
         bare = _INTERNATIONAL.sub("+", _without_marks(text))
@@ -61,8 +65,22 @@ def _numbers(written: pa.ChunkedArray, regions: pa.ChunkedArray) -> pa.Array:
     return pa.array([phone_number(text, region or None) for text, region in pairs], pa.string())
 
 
+def _without_trunk(text: str, region: str | None) -> str:
+    """Without the `(0)` after a country code; with it where only that is a number (Italy dials it from abroad)."""
+    shorter = _TRUNK.sub(r"\1", text)
+    if shorter == text or _is_valid(shorter, region) or not _is_valid(text, region):
+        return shorter
+    return text
+
+
+def _is_valid(text: str, region: str | None) -> bool:
+    number = _parsed(text, region)
+    return number is not None and phonenumbers.is_valid_number(number)
+
+
 def _parsed(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
     # A word with digits is no number: the library would look for one in it (and find one in a pseudonym).
+    text = _APP.sub("", text)
     if _LETTER.search(text) and _LETTER.search(_NO_WORD.sub("", text)):
         return None
     try:

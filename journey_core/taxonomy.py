@@ -52,6 +52,7 @@ TOUCHPOINT_COLUMNS: dict[str, str] = EVENT_COLUMNS | {
     "days_since_goal": "double",
     "days_since_delivery": "double",
     "is_repeated_order": "boolean",
+    "is_return": "boolean",
 }
 _TOUCHPOINTS = (
     "select history.event_key, history.event_id, history.customer_id, history.event_order, history.sequence, "
@@ -62,6 +63,11 @@ _TOUCHPOINTS = (
 
 _ONLY_IN_EVENTS = EVENT_COLUMNS.keys() - {"event_type", "channel", "initiator", "occurred_at"}
 _OF_HISTORY = TOUCHPOINT_COLUMNS.keys() - EVENT_COLUMNS.keys()
+#: SQL: whether an event of `reached` that would meet the goal, or order, takes money back: what has its own name may.
+_IS_RETURN = (
+    "revenue < 0 and (meets_goal or event_type = 'order_completed')"
+    " and event_type not in ('order_refunded', 'order_cancelled')"
+)
 
 
 def _expression(text: str, columns: dict[str, str], boolean: bool) -> str:
@@ -386,7 +392,7 @@ class Taxonomy(Document):
         Each stands in a `try`: DuckDB casts on its own where types differ (`error_code = 500`), and a value that does
         not fit is then no match, never the end of a build.
         """
-        rules = [f"when try({rule.when}) then '{rule.stage}'" for rule in self.rules]
+        rules = [f"when {_but_no_return(rule.when)} then '{rule.stage}'" for rule in self.rules]
         ranks = [
             f"when try({rule.when}) then {self._stage_order(rule.stage)}"
             for rule in self.rules
@@ -418,8 +424,10 @@ class Taxonomy(Document):
         return {
             # What breaks a tie of law L3: what an event is by itself, whatever came before it.
             "event_ranks": (
-                f"select event_key, coalesce(try({self.journeys.goal}), false) as is_goal,"
-                f" case {' '.join(ranks)} else 0 end as stage_rank from staging.events"
+                f"with reached as (select *, coalesce(try({self.journeys.goal}), false) as meets_goal"
+                f" from staging.events) select event_key, coalesce({_IS_RETURN}, false) as is_return,"
+                " meets_goal and not is_return as is_goal,"
+                f" case {' '.join(ranks)} else 0 end as stage_rank from reached"
             ),
             "touchpoint_labels": (
                 f"select event_key, customer_id, case {' '.join(rules)} else 'unlabelled' end as stage,"
@@ -777,7 +785,12 @@ def _names(expression: str) -> set[str]:
 def _of_first_telling(when: str) -> str:
     """SQL: whether a touchpoint meets `when`. An order told again takes no step, unless `when` asks for such."""
     first = "" if "is_repeated_order" in _names(when) else " and not is_repeated_order"
-    return f"try({when}){first}"
+    return f"{_but_no_return(when)}{first}"
+
+
+def _but_no_return(when: str) -> str:
+    """SQL: whether a touchpoint meets `when`. An order below 0 is none, unless `when` asks for such."""
+    return f"try({when})" if "is_return" in _names(when) else f"try({when}) and not is_return"
 
 
 def _held(funnel: Funnel) -> str:

@@ -24,24 +24,39 @@ owned as (
         events.sequence,
         events.event_type,
         event_ranks.is_goal,
+        event_ranks.is_return,
         event_ranks.stage_rank,
-        case when events.event_type = 'order_completed' or event_ranks.is_goal then nullif(trim(events.order_id), '') end
-            as order_name
+        case when events.revenue is not null then events.event_key end as amount_key,
+        case
+            when (events.event_type = 'order_completed' or event_ranks.is_goal) and not event_ranks.is_return
+                then nullif(trim(events.order_id), '')
+        end as order_name
     from events
     inner join owners on events.event_key = owners.event_key
     inner join event_ranks on events.event_key = event_ranks.event_key
 ),
 
 -- A pixel, a server and a reloaded page tell of one order: the first that reaches the goal counts, else the first.
+-- The first of them that has an amount says how much.
 tellings as (
     select
         event_key,
-        first_value(event_key) over (
-            partition by customer_key, order_name, event_type
-            order by not is_goal, occurred_at, sequence nulls last, stage_rank, event_id
-        ) as counted_key
+        first_value(event_key) over all_tellings as counted_key,
+        first_value(amount_key ignore nulls) over all_tellings as amount_key
     from owned
     where order_name is not null
+    window all_tellings as (
+        partition by customer_key, order_name, event_type
+        order by not is_goal, occurred_at, sequence nulls last, stage_rank, event_id
+        rows between unbounded preceding and unbounded following
+    )
+),
+
+-- Few count without knowing their amount themselves.
+amounts as (
+    select event_key, amount_key
+    from tellings
+    where event_key = counted_key and event_key <> amount_key
 ),
 
 repeats as (
@@ -55,8 +70,10 @@ counted as (
         owned.*,
         repeats.event_key is not null as is_repeated_order,
         owned.is_goal and repeats.event_key is null as reaches_goal,
-        case when owned.event_type = 'order_completed' and repeats.event_key is null then owned.occurred_at end
-            as ordered_at,
+        case
+            when owned.event_type = 'order_completed' and not owned.is_return and repeats.event_key is null
+                then owned.occurred_at
+        end as ordered_at,
         case when owned.is_goal and repeats.event_key is null then owned.occurred_at end as reached_goal_at,
         case when owned.event_type = 'order_delivered' then owned.occurred_at end as delivered_at
     from owned
@@ -68,6 +85,7 @@ ordered as (
         customer_key,
         event_key,
         is_repeated_order,
+        is_return,
         reaches_goal as is_goal,
         occurred_at,
         row_number() over customer_events as event_order,
@@ -130,6 +148,9 @@ remembered as (
         names.initiator,
         ordered.is_goal,
         ordered.is_repeated_order,
+        ordered.is_return,
+        -- Which other telling of the order knows its amount.
+        amounts.amount_key,
 
         -- what came before it
         ordered.event_order,
@@ -146,6 +167,7 @@ remembered as (
         ordered.last_goal_at
     from dated as ordered
     left join retold on ordered.event_key = retold.event_key
+    left join amounts on ordered.event_key = amounts.event_key
     inner join owners on ordered.event_key = owners.event_key
     inner join names on ordered.event_key = names.event_key
 )

@@ -7,6 +7,14 @@ events as (select * from staging.events),
 
 history as (select * from intermediate.touchpoint_history),
 
+-- What the telling of an order that counts does not know itself: another telling has its amount.
+amounts as (
+    select history.event_key, events.revenue, events.currency
+    from intermediate.touchpoint_history as history
+    inner join staging.events as events on history.amount_key = events.event_key
+    where history.amount_key is not null
+),
+
 -- A session and a journey are named after their first event.
 session_starts as (select event_key, event_id from intermediate.touchpoint_history),
 
@@ -56,8 +64,10 @@ touchpoints as (
         events.product_id,
         events.order_id,
         -- An order told again brings in nothing; what is below 0 goes out.
-        case when not history.is_repeated_order or events.revenue < 0 then events.revenue end as revenue,
-        events.currency,
+        case
+            when not history.is_repeated_order or events.revenue < 0 then coalesce(amounts.revenue, events.revenue)
+        end as revenue,
+        coalesce(amounts.currency, events.currency) as currency,
         events.error_code,
         events.support_topic,
         events.survey_kind,
@@ -68,6 +78,7 @@ touchpoints as (
         judged.stage as judged_stage
     from events
     inner join history on events.event_key = history.event_key
+    left join amounts on events.event_key = amounts.event_key
     inner join journey_events on events.event_key = journey_events.event_key
     inner join journey_starts on journey_events.journey_key = journey_starts.event_key
     left join session_events on events.event_key = session_events.event_key

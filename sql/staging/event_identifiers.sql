@@ -67,10 +67,7 @@ trimmed as (
 folded as (
     select
         *,
-        lower(identifier) as folded,
-        -- Few begin or end with anything else; to trim each would take longer than all the rest.
-        left(lower(identifier), 1) between '0' and '9' or left(lower(identifier), 1) between 'a' and 'z' as begins_plain,
-        right(identifier, 1) between '0' and '9' or right(lower(identifier), 1) between 'a' and 'z' as ends_plain
+        folded_name(identifier) as folded
     from trimmed
 ),
 
@@ -82,11 +79,7 @@ normalised as (
         folded.sequence,
         folded.role,
         folded.namespace,
-        case
-            when folded.begins_plain and folded.ends_plain then folded.folded
-            else trim(folded.folded, ' !"#$%&''()*+,-./:;<=>?@[\]^_`{|}~¡¿«»‐‑–—‘’“”…')
-        end as bare,
-        case when not (folded.begins_plain and folded.ends_plain) then folded.folded end as odd,
+        folded.folded,
         case
             when folded.namespace = 'email' then lower(folded.identifier)
             else coalesce(phones.number, folded.identifier)
@@ -97,7 +90,7 @@ normalised as (
 
 naming as (
     select
-        normalised.* exclude (event_id, occurred_at, sequence, bare, odd),
+        normalised.* exclude (event_id, occurred_at, sequence, folded),
         -- 128 bits of its name: narrow to join on, and the same in every build. The length tells `b:c` of `a` from `c`
         -- of `a:b`.
         md5_number(length(normalised.namespace) || ':' || normalised.namespace || ':' || normalised.identifier)
@@ -116,9 +109,10 @@ naming as (
     inner join namespaces on normalised.namespace = namespaces.namespace
     -- Placeholders that a thousand people share: one of them would merge the thousand.
     where
-        normalised.bare not in (select placeholder from placeholders)
-        and coalesce(normalised.odd not in (select placeholder from placeholders), true)
-        and not regexp_full_match(normalised.identifier, '[+0\-]*')
+        normalised.folded not in (select placeholder from placeholders)
+        and bare_name(normalised.folded) not in (select placeholder from placeholders)
+        and coalesce(joined_name(normalised.folded) not in (select placeholder from placeholders), true)
+        and not is_unfilled(normalised.folded)
 )
 
 select * from naming

@@ -13,6 +13,8 @@ money as (select * from taxonomy.money),
 
 currencies as (select * from taxonomy.currencies),
 
+placeholders as (select * from taxonomy.placeholders),
+
 -- Nearly every record is the only one of its event: what is rare is looked for, and the rest passes by.
 refused as (
     select event_key
@@ -77,13 +79,18 @@ opened as (
     from kept
 ),
 
--- A refund may call its money `amount`. What is blank says nothing.
+-- A refund may call its money `amount`, beside a revenue of nothing or 0. What is blank says nothing.
 told as (
     select
         *,
-        coalesce(
-            facts.revenue, case when event_type in ('order_refunded', 'order_cancelled') then facts.amount end
-        ) as told_amount,
+        case
+            when
+                event_type in ('order_refunded', 'order_cancelled')
+                and trim(facts.amount ->> '$') <> ''
+                and coalesce(regexp_full_match(trim(facts.revenue ->> '$'), '[-+]?[0.,]*'), true)
+                then facts.amount
+            else facts.revenue
+        end as told_amount,
         nullif(trim(told_amount ->> '$'), '') as amount_text
     from opened
 ),
@@ -125,6 +132,23 @@ written as (
     cross join money
 ),
 
+-- What stands where the name of an order should names none: two such orders would be one.
+order_ids as (
+    select distinct facts.order_id
+    from opened
+    where facts.order_id is not null
+),
+
+nameless as (
+    select order_id
+    from order_ids
+    where
+        folded_name(trim(order_id)) in (select placeholder from placeholders)
+        or bare_name(folded_name(trim(order_id))) in (select placeholder from placeholders)
+        or joined_name(folded_name(trim(order_id))) in (select placeholder from placeholders)
+        or is_unfilled(folded_name(trim(order_id)))
+),
+
 typed as (
     select
         -- ids
@@ -132,7 +156,7 @@ typed as (
         event_key,
         nullif(circumstances.session_id, '') as explicit_session_id,
         facts.product_id,
-        facts.order_id,
+        case when nameless.order_id is null then trim(facts.order_id) end as order_id,
 
         -- times
         occurred_at,
@@ -176,6 +200,7 @@ typed as (
         end as survey_score,
         properties::json as properties
     from written
+    left join nameless on written.facts.order_id = nameless.order_id
     left join currencies on upper(trim(written.facts.currency)) = currencies.currency
 ),
 

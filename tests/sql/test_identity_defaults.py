@@ -89,6 +89,8 @@ NOBODY = [
     "(not set)", "N/A", "nil", "id", "\\N", "{}", "not_authenticated", "NOT_SET", "(None)", "<null>", "'undefined'",
     "[object Object]", "-1", " Guest ", "#N/A", "[]", "--", "?", "not provided", "0", "00000000-0000-0000-0000-000000000000",
     "customer_id", "«unknown»", "None.", "null", "NaN", "true", "(anonymous)",
+    "not authenticated", "NotAuthenticated", "notset", "Not-Set", "not logged in", "unknown user", "undefined,undefined",
+    "null null", "\uff4e\uff55\uff4c\uff4c", "${user}", "0.0", "{{ user }}", "%USER%", "(\uff10)", "Not_Provided / not provided",
 ]  # fmt: skip
 
 
@@ -101,7 +103,30 @@ def test_a_placeholder_links_nobody(build_world, text):
     assert tables.values("select distinct namespace from marts.identity_map") == [("anonymous_id",)]
 
 
-@pytest.mark.parametrize("text", ["1", "n", "N", "ida", "nobody", "@ann", "ann!", "null-and-void", "_x_", "😀", "010"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "n",
+        "N",
+        "ida",
+        "nobody",
+        "@ann",
+        "ann!",
+        "null-and-void",
+        "_x_",
+        "😀",
+        "010",
+        "0.1",
+        "{3f2504e0-4f89}",
+        "n-a-d-i-a",
+        "nana",
+        "test@example.com",
+        "Test-1",
+        "<ann>",
+        "null null 7",
+    ],
+)
 def test_what_only_looks_like_a_placeholder_is_somebody(build_world, text):
     tables = build_world([event("1", "2026-01-01 10:00", who={"customer_id": text})])
     assert tables.values("select customer_id from marts.touchpoints") == [(text,)]
@@ -173,6 +198,7 @@ ONE_NUMBER = [
     "+34600000001", "+34 600\u2011000\u2011001", "+34 600\u2013000\u2013001", ARABIC, FULL_WIDTH,
     "tel:+34-600-000-001", "TEL:+34600000001", "0034 600 000 001", "(+34) 600.000.001", "+34 (600) 000/001",
     "\u202a+34600000001\u202c", "+34 600\u00a0000\u00ad001", "tel:600000001;phone-context=+34",
+    "whatsapp:+34600000001", "WhatsApp:+34 600 000 001", "+34 (0) 600 000 001",
 ]  # fmt: skip
 
 
@@ -185,6 +211,13 @@ def test_a_phone_is_one_however_it_is_written(build_world):
 
 def test_a_trunk_prefix_in_brackets_is_not_dialled_from_abroad():
     assert phone_number("+44 (0)20 7946 0018") == phone_number("+44 20 7946 0018") == "+442079460018"
+    for written in ("+34 (0) 600 000 001", "+34(0)600000001", "0034 (0) 600 000 001", "(+34) (0) 600-000-001"):
+        assert phone_number(written) == "+34600000001", "no country dials it, also one that has no such prefix"
+    assert phone_number("whatsapp:+34 (0)600 000 001") == phone_number("+34\u00ad (0) 600 000 001") == "+34600000001"
+    assert phone_number("+1 (0) 212 555 0123") == "+12125550123"
+    assert phone_number("+39 (0)6 6982 1234") == "+390669821234", "in Rome the zero is part of the number"
+    assert phone_number("+39 (0) 347 123 4567") == "+393471234567"
+    assert phone_number("+34 600 (0) 00 001") == "+34600000001", "a zero elsewhere is a digit"
 
 
 def test_a_national_number_is_one_of_the_default_region(build_world):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -59,6 +60,18 @@ def test_two_customers_and_two_orders_may_share_what_is_no_name(build_world):
     assert tables.values("select count(*) from marts.touchpoints where is_repeated_order") == [(2,)]
 
 
+@pytest.mark.parametrize("name", ["undefined", "null", 0, {}, "(not set)", " N/A ", "${order_id}"])
+def test_a_placeholder_is_no_name_of_an_order(build_world, name):
+    made = [
+        order("1", "2026-01-01 10:00", name, "100"),
+        order("2", "2026-03-01 10:00", name, "50"),
+        order("3", "2026-03-02 10:00", name, "20", kind="order_refunded"),
+    ]
+    tables = build_world([*made, LATER])
+    assert [row[1:3] for row in tables.values(JOURNEYS)] == [(100, 0), (50, 20)]
+    assert tables.values("select distinct order_id, is_repeated_order from marts.touchpoints") == [(None, False)]
+
+
 def test_an_order_told_again_converts_no_second_attempt_and_excludes_none(build_world):
     taxonomy = one_funnel(["product_viewed", "order_completed"], entry="every")
     viewed = event("2", "2026-01-01 10:20", "product_viewed")
@@ -94,6 +107,25 @@ def test_the_telling_that_reaches_the_goal_is_the_one_that_counts(build_world):
     assert tables.values(JOURNEYS)[0][:2] == ("converted", 175)
 
 
+@pytest.mark.parametrize("unknown", [None, " ", "$175"])
+def test_the_amount_is_that_of_the_first_telling_that_has_one(build_world, unknown):
+    """Two seconds after the pixel the server knows what the page did not: the pixel goes on to count."""
+    pixel = order("pixel", "2026-01-01 10:10:00", revenue=unknown, properties={"currency": None})
+    told = [pixel, order("server", "2026-01-01 10:10:02"), order("reload", "2026-01-01 10:11", revenue="9")]
+    viewed = event("1", "2026-01-01 10:00", "product_viewed")
+    tables = build_world([viewed, *told, LATER], one_funnel(["product_viewed", "order_completed"]))
+    assert tables.values(JOURNEYS) == [("converted", 175, 0, 175, "EUR")]
+    touches = (
+        "select event_id, is_goal, revenue, currency from marts.touchpoints where order_id = 'O1' order by event_order"
+    )
+    assert tables.values(touches) == [
+        ("pixel", True, 175, "EUR"),
+        ("server", False, None, "EUR"),
+        ("reload", False, None, "EUR"),
+    ]
+    assert tables.values("select paid from intermediate.attempt_revenues") == [({"currency": "EUR", "revenue": 175},)]
+
+
 def test_a_renewal_that_the_page_tells_of_again_is_still_automatic(build_world):
     renewal = [order("1", "2026-01-01 10:00", initiator="company"), order("2", "2026-01-01 10:05")]
     tables = build_world([*renewal, LATER])
@@ -121,6 +153,25 @@ def test_a_renewal_that_the_page_tells_of_again_is_still_automatic(build_world):
         ([order("2", "2026-01-09 10:00", revenue="-30")], "30"),
         # Without an order's name it counts where it lies.
         ([order("2", "2026-01-09 10:00", None, "12", kind="order_refunded")], "12"),
+        # ... and all of them together are no more than came in.
+        ([order(str(n), "2026-01-09 10:00", None, "100", kind="order_refunded") for n in (2, 3)], "175"),
+        ([order("2", "2026-01-09 10:00", None, "-100"), order("3", "2026-01-09 10:00", "O1", "-100")], "175"),
+        # Its currency may be left out, and is one purse with the others.
+        (
+            [
+                order("2", "2026-01-09 10:00", None, "100", kind="order_refunded", properties={"currency": None}),
+                order("3", "2026-01-09 10:00", None, "100", kind="order_refunded"),
+            ],
+            "175",
+        ),
+        # A form's empty field, or its 0, is no amount beside one that says how much.
+        *(
+            ([order("2", "2026-01-09 10:00", kind=kind, revenue=empty, properties={"amount": 30})], "30")
+            for empty in ("", " ", 0, "0.00", "0,00")
+            for kind in ("order_refunded", "order_cancelled")
+        ),
+        ([order("2", "2026-01-09 10:00", kind="order_refunded", revenue=" ", properties={"amount": ""})], "175"),
+        ([order("2", "2026-01-09 10:00", kind="order_refunded", revenue=0, properties={"amount": " "})], "0"),
         # Before the order it names, by a wrong clock.
         ([order("2", "2025-12-31 10:00", kind="order_refunded", revenue="5")], "5"),
     ],
@@ -129,6 +180,37 @@ def test_what_goes_out_again_is_a_refund_of_its_order(build_world, returns, refu
     tables = build_world([order("1", "2026-01-01 10:00"), *returns, LATER])
     converted = [row for row in tables.values(JOURNEYS) if row[0] == "converted"]
     assert converted == [("converted", 175, Decimal(refunds), 175 - Decimal(refunds), "EUR")]
+
+
+@pytest.mark.parametrize("order_id", ["O1", None, "R1"])
+def test_a_return_told_as_an_order_below_0_is_money_out_and_no_order(build_world, order_id):
+    """A shop sends `order_completed` with revenue -100 for what comes back: nobody has bought again."""
+    made = [
+        event("1", "2026-01-01 10:00", "product_viewed"),
+        order("2", "2026-01-01 11:00", "O1", "100"),
+        event("3", "2026-01-03 10:00", "product_viewed"),
+        order("4", "2026-01-03 11:00", order_id, "-100"),
+        order("5", "2026-01-04 11:00", "O2", "40", who={"customer_id": "bob"}),
+        order("6", "2026-02-20 11:00", "O3", "60"),
+        LATER,
+    ]
+    steps = one_funnel(["product_viewed", "order_completed"], entry="every", window="7 days")
+    tables = build_world(made, steps)
+    touches = "select is_goal, is_repeated_order, stage, revenue from marts.touchpoints where event_id = '4'"
+    assert tables.values(touches) == [(False, False, "unlabelled", -100)]
+    ann = [row[:4] for row in tables.values(JOURNEYS)]
+    assert sum(row[3] for row in ann) == 60, "what came in and went out again is nothing"
+    assert [row[0] for row in ann] == ["converted", "abandoned", "converted"]
+    assert tables.values("select prior_orders from intermediate.touchpoint_history where event_id = '6'") == [(1,)]
+    attempts = "select entry_event_id, status from marts.funnel_attempts where customer_id = 'ann' order by attempt"
+    assert tables.values(attempts) == [("1", "converted"), ("3", "dropped")]
+    assert tables.values("select revenue_per_conversion from intermediate.conversion_values") == [(100,)]
+
+
+def test_a_step_may_ask_for_returns(build_world):
+    asking = one_funnel([{"when": "event_type = 'order_completed' and is_return"}])
+    tables = build_world([order("1", "2026-01-01 10:00"), order("2", "2026-01-02 10:00", revenue="-1"), LATER], asking)
+    assert tables.values("select entry_event_id from marts.funnel_attempts") == [("2",)]
 
 
 def test_a_refund_after_the_next_order_belongs_to_the_first(build_world):
@@ -149,6 +231,22 @@ def test_money_of_another_currency_stands_beside_the_journeys(build_world):
     assert tables.values(JOURNEYS) == [("converted", 175, 0, 175, "EUR")]
     assert tables.values("select other_revenues from marts.journeys where customer_id = 'ann'") == [
         ([("USD", Decimal(-10))],)
+    ]
+
+
+def test_the_analysis_of_experiences_adds_no_dollars_to_euros(build_world):
+    bought = [
+        order("1", "2026-01-01 10:00"),
+        order("2", "2026-01-02 10:00", revenue="75", kind="order_refunded"),
+        order("3", "2026-01-01 10:00", "O2", "10", properties={"currency": "USD"}, who={"customer_id": "bob"}),
+        event("4", "2026-01-01 10:00", who={"customer_id": "cleo"}),
+    ]
+    tables = build_world([*bought, LATER])
+    asked = (Path(__file__).parents[2] / "sql/analyses/12_which_experience_converts.sql").read_text()
+    columns = "journeys, converted, currency, revenue, net_revenue"
+    assert tables.values(f"select {columns} from ({asked}) where currency is not null order by currency") == [
+        (4, 2, "EUR", 175, 100),
+        (4, 2, "USD", 10, 10),
     ]
 
 
