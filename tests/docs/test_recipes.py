@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from journey_core.logs import Rejected, read_log
+from journey_core.taxonomy import load_taxonomy
 
-PAGE = (Path(__file__).parents[2] / "docs" / "recipes" / "mapping.md").read_text(encoding="utf-8")
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+PAGE = (RECIPES / "mapping.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```(csv|jsonl)\n(.*?)```\n\n```yaml\n(.*?)```\n\n```json\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -27,3 +29,14 @@ def test_an_example_of_a_mapping_gives_what_the_page_says(tmp_path, kind, log, m
 
 def test_the_page_has_its_examples():
     assert [kind for kind, *_ in EXAMPLES] == ["csv", "jsonl"]
+
+
+def test_the_taxonomy_of_the_page_loads_and_names_every_key(tmp_path):
+    page = (RECIPES / "taxonomy.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "bookshop.yaml").write_text(written, encoding="utf-8")
+    taxonomy = load_taxonomy(str(tmp_path / "bookshop.yaml"))
+    for document in (taxonomy, taxonomy.identity, taxonomy.sessions, taxonomy.funnels[0]):
+        for name, field in type(document).model_fields.items():
+            if name not in ("experience", "counting", "tie_tolerance"):
+                assert f"{field.alias or name}:" in written, name
