@@ -232,6 +232,7 @@ _TOKENS = re.compile(r'"(?:[^"\\\n]|\\.)*"|[\[\]{},:]')
 _PAIRS = {"}": "{", "]": "["}
 _OBJECT_ON_LINE = re.compile(r"\n([ \t]*)[\[\]}, \t]*(?=\{)")
 _OBJECT_BESIDE = re.compile(r"[,}]\s*(?=\{)")
+_FIRST_KEY = re.compile(r'\{\s*("[^"\n]*")')
 _OUTSIDE = re.compile(r"[^{\[\n]+")
 
 
@@ -304,10 +305,12 @@ def _end_of_malformed(text: str, start: int, in_array: bool) -> int:
     if first is not None and not indent.strip():
         first = next((found for found in (first, *on_lines) if found[1] == indent), first)
     if first is None or indent.strip():
-        # Members beside each other.
+        # Members beside each other begin with the same key, unlike most objects within them.
+        key = _FIRST_KEY.match(text, start)
         limit = len(text) if first is None else first.end()
         for found in _OBJECT_BESIDE.finditer(text, start + 1, limit + 1):
-            if _end_of_value(text, found.end()) is not None:
+            other = _FIRST_KEY.match(text, found.end())
+            if key and other and key[1] == other[1] and _end_of_value(text, found.end()) is not None:
                 return found.end()
     if first is not None:
         return first.end()

@@ -514,6 +514,7 @@ QUOTE = TWO.replace('"ann"', '"ann')
         (f"[\n{ONE},\n{QUOTE},\n{THREE},\n{FOUR}\n]", "134", [3]),
         (f"[{ONE},{QUOTE},{THREE},{FOUR}]", "134", [1]),
         (f"[\n{ONE},\n{TWO[:-1]}\n]", "1", [3]),
+        (f'[{ONE},{{"id": 2, "items": [{{"at": 1}}, {{"at": 2}}],{THREE}]', "13", [1]),
         (f"[\n{ONE},\n{TWO}\n", "12", [1]),  # nobody closed the bracket of line 1
         (f"[\n{ONE},\n{TWO},\n", "12", [1]),
         (f"[\n{ONE}\n{TWO}\n]", "12", []),
