@@ -25,7 +25,8 @@ from journey_core.events import IDENTIFIER_CLASSES
 PLACEHOLDERS = (
     "", "-1", "\\n", "anon", "anonymous", "anonymous_user", "distinct_id", "distinctid", "false", "guest", "guest_user",
     "id", "invalid", "logged_out", "missing", "n/a", "na", "nan", "nil", "no_value", "none", "not available",
-    "not provided", "not set", "not_authenticated", "not_available", "not_logged_in", "not_provided", "not_set", "null", "object object",
+    "not provided", "not set", "not_authenticated", "not_available", "not_logged_in", "not_provided", "not_set", "null",
+    "object object",
     "test", "true", "unauthenticated", "undefined", "unidentified", "unknown", "unknown_customer",
     "unknown_user", "user_id", "userid", "void",
 )  # fmt: skip
