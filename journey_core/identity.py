@@ -16,6 +16,7 @@ from duckdb.func import PythonUDFType
 from duckdb.sqltypes import VARCHAR
 from pydantic import AfterValidator, Field
 
+from journey_core import phones
 from journey_core.documents import Document, Mistake
 from journey_core.events import IDENTIFIER_CLASSES
 
@@ -119,8 +120,9 @@ class Identity(Document):
         }
 
 
-def register_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make known to a connection how names are compared with placeholders: `folded_name`, `bare_name`, ..."""
+def register(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make known to a connection what identifiers are normalised by: `phone_number`, `folded_name`, `bare_name`, ..."""
+    phones.register(connection)
     with suppress(duckdb.NotImplementedException, duckdb.CatalogException):  # it is already
         connection.create_function("compatible_characters", _compatible, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
     connection.execute(_SPELLINGS)

@@ -20,9 +20,8 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS, Judged
 from journey_core.files import swap
-from journey_core.identity import Identity
+from journey_core.identity import Identity, register
 from journey_core.models import quoted, shipped_models
-from journey_core.phones import register
 
 ERASED = "(erased)"
 _WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp")

@@ -22,13 +22,12 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
-from journey_core.identity import identity_warnings, register_names
+from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
 from journey_core.parts import Parts
-from journey_core.phones import register
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
@@ -422,7 +421,6 @@ def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     # It takes a cast that stands twice out of its `try`: one value that does not fit would end the build.
     connection.execute("set disabled_optimizers = 'common_subexpressions'")
     register(connection)
-    register_names(connection)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
