@@ -42,7 +42,7 @@ def build(
     loaded = load_taxonomy(named)
     warehouse = into or settings.open_warehouse()
     source = _lake(settings) if events is None else _file(events, settings.by_taxonomy(named), say)
-    if events is None and not source.files():
+    if events is None and not (source.files() or source.rejected_events or source.landing_gaps):
         _refuse_to_empty(warehouse)
     return warehouse.build(source, loaded, as_of=as_of, full=full, named=_absolute(named), progress=progress)
 
