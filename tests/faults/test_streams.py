@@ -89,8 +89,8 @@ def test_what_keeps_the_contract_later_is_replayed_once(on_kafka, topic, oracle,
 class _Refusing:
     """Yesterday's contract: it accepts nothing."""
 
-    def __init__(self, tolerance: timedelta, threads: int = 1) -> None:
-        self._today = contract._Bench(tolerance)
+    def __init__(self, future_tolerance: timedelta, clock_tolerance: timedelta, threads: int = 1) -> None:
+        self._today = contract._Bench(future_tolerance, clock_tolerance)
 
     def screen_each(self, batches):
         return batches
