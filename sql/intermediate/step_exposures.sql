@@ -75,7 +75,6 @@ exposures as (
         decided.step_order,
         decided.declared_step,
         decided.event_id,
-        decided.left_event_id,
         decided.is_dropped,
         decided.is_slow,
         decided.taken_at,
