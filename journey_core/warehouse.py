@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
@@ -418,8 +419,7 @@ class Warehouse:
 
 def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set timezone = 'UTC'")
-    # It takes a cast that stands twice out of its `try`: one value that does not fit would end the build.
-    connection.execute("set disabled_optimizers = 'common_subexpressions'")
+    connection.execute(KEEP_TRIES)
     register(connection)
 
 
