@@ -23,28 +23,50 @@ own_steps as (
     inner join funnel_steps on step_matches.predicate = funnel_steps.predicate
 ),
 
+-- Attempts that run beside each other, one per value that a funnel holds constant, may see the same touches.
+spans as (
+    select distinct funnel, customer_id, exposed_from, taken_at, exposed_until
+    from exposures
+),
+
 -- A funnel's own steps tell nothing: who goes on takes the next one.
+seen as (
+    select
+        spans.*,
+        history.event_type,
+        count(*) as touches,
+        count(*) filter (where history.occurred_at >= spans.taken_at) as touches_after,
+        count(*) filter (where history.occurred_at >= spans.taken_at and signal_matches.event_key is null)
+            as undeclared_after
+    from spans
+    inner join history
+        on spans.customer_id = history.customer_id
+        and spans.exposed_from <= history.occurred_at
+        and spans.exposed_until >= history.occurred_at
+    left join own_steps on spans.funnel = own_steps.funnel and history.event_key = own_steps.event_key
+    left join signal_matches on history.event_key = signal_matches.event_key
+    where own_steps.event_key is null
+    group by all
+),
+
 touches as (
     select
         exposures.funnel,
         exposures.customer_id,
         exposures.attempt,
         exposures.step_order,
-        history.event_type,
-        any_value(exposures.is_dropped) as is_dropped,
-        count(*) as touches,
-        count(*) filter (where history.occurred_at >= exposures.taken_at) as touches_after,
-        count(*) filter (where history.occurred_at >= exposures.taken_at and signal_matches.event_key is null)
-            as undeclared_after
+        exposures.is_dropped,
+        seen.event_type,
+        seen.touches,
+        seen.touches_after,
+        seen.undeclared_after
     from exposures
-    inner join history
-        on exposures.customer_id = history.customer_id
-        and exposures.exposed_from <= history.occurred_at
-        and exposures.exposed_until >= history.occurred_at
-    left join own_steps on exposures.funnel = own_steps.funnel and history.event_key = own_steps.event_key
-    left join signal_matches on history.event_key = signal_matches.event_key
-    where own_steps.event_key is null
-    group by all
+    inner join seen
+        on exposures.funnel = seen.funnel
+        and exposures.customer_id = seen.customer_id
+        and exposures.exposed_from = seen.exposed_from
+        and exposures.taken_at = seen.taken_at
+        and exposures.exposed_until = seen.exposed_until
 ),
 
 sides as (

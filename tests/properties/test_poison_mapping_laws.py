@@ -91,7 +91,7 @@ def taken(random: Random, kinds: dict[str, Column], count: int) -> tuple[list[st
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_a_bad_row_is_one_rejected_row_whatever_its_mapping_asks(tmp_path, pytestconfig, ending):
     is_full = pytestconfig.getoption("full")
-    for seed in [secrets.randbits(32) for _ in range(56)] if is_full else [1]:
+    for seed in [secrets.randbits(32) for _ in range(20)] if is_full else [1]:
         random = Random(seed)
         log = write(poisoned_rows(random, list(COLUMNS), _ROWS), tmp_path / f"log{ending}", random)
         kinds = {"row_number": Column("row_number", "BIGINT")} | {
