@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.ledger import differing_customers, digests
-from journey_core.models import Model
+from journey_core.models import Model, naming
 
 # A record as the lake has it, and as staging.landed_records remembers it.
 _PLACE = 'topic, generation, partition, "offset"'
@@ -103,7 +103,8 @@ class Slice:
             self._within[model.name] = (key, scope)
             if model.unit == "per_identifier":
                 sql += f" where {key} in (from {scope})"
-        self.connection.execute(f"create table {name} as {sql}")
+        with naming(model):
+            self.connection.execute(f"create table {name} as {sql}")
         self.connection.execute(f'use "{self._warehouse}"')
 
     def apply(self, model: Model) -> None:

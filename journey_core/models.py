@@ -6,17 +6,19 @@ Cross-model names are schema-qualified and nothing else is, so every qualified n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import duckdb
 from pydantic import Field
 
 from journey_core.documents import Document, read_document
-from journey_core.errors import JourneyError
+from journey_core.errors import JourneyError, TaxonomyError
 from journey_core.expressions import ask
 from journey_core.paths import SQL
 
@@ -143,6 +145,18 @@ def fingerprints(models: Iterable[Model], sources: Mapping[str, str]) -> dict[st
         parts = [model.name, model.unit, "view" if model.is_view else "table", model.sql, *behind]
         found[model.name] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return {name: found[name] for name in found if name not in sources}
+
+
+@contextmanager
+def naming(model: Model) -> Iterator[None]:
+    """What DuckDB says of a value, or of an expression, names the model: TaxonomyError. Other errors pass through."""
+    try:
+        yield
+    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.BinderException) as error:
+        raise TaxonomyError(
+            f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "
+            "yours, look at the expressions that it compares"
+        ) from error
 
 
 def _read(path: Path) -> Model:

@@ -21,13 +21,21 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
-from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError
 from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
-from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
+from journey_core.models import (
+    SCHEMAS_IN_ORDER,
+    Model,
+    compiled_models,
+    fingerprints,
+    in_build_order,
+    naming,
+    shipped_models,
+)
 from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
@@ -514,15 +522,10 @@ def _kind(model: Model) -> str:
 
 def _create_model(connection: duckdb.DuckDBPyConnection, model: Model, selects: Iterable[str]) -> None:
     """Its table anew, of the rows that `selects` give together."""
-    try:
+    with naming(model):
         for part, select in enumerate(selects):
             made = f"insert into {model.name}" if part else f"create or replace {_kind(model)} {model.name} as"
             connection.execute(f"{made} {select}")
-    except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
-        raise TaxonomyError(
-            f"{model.name} cannot be built: {str(error).splitlines()[0]}. The previous build stays; if the taxonomy is "
-            "yours, look at the expressions that it compares"
-        ) from error
 
 
 def _put_off_vacuum(connection: duckdb.DuckDBPyConnection) -> None:

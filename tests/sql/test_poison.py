@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from journey_core.errors import TaxonomyError
 from journey_core.taxonomy import Rule, load_taxonomy
 from tests.conftest import build_tables, event
 from tests.funnels import one_funnel
@@ -91,6 +92,20 @@ def test_a_term_that_stands_twice_ends_no_build(tmp_path, whens):
         ("1", "need"),
         ("2", "awareness"),
     ]
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_what_raises_all_the_same_names_its_table_in_every_build(tmp_path, monkeypatch, is_full):
+    """As if DuckDB took repeated casts out of their `try` again: an incremental build had a traceback."""
+    retail = load_taxonomy("retail")
+    when = "properties -> '$.quantity' >= 2 and properties -> '$.quantity' < 10"
+    taxonomy = retail.model_copy(update={"rules": [Rule.model_validate({"stage": "need", "when": when})]})
+    poison = event("2", "2026-01-01 10:01", properties={"quantity": "x"})
+    if not is_full:
+        build_tables([GOOD], tmp_path / "shop.duckdb", taxonomy)
+    monkeypatch.setattr("journey_core.warehouse.KEEP_TRIES", "set timezone = 'UTC'")
+    with pytest.raises(TaxonomyError, match=r"taxonomy\.event_ranks cannot be built: .* The previous build stays"):
+        build_tables([GOOD, poison], tmp_path / "shop.duckdb", taxonomy)
 
 
 def test_a_log_that_knows_days_only_is_not_tried_in_all_its_permutations(build_world):
