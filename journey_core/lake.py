@@ -433,7 +433,7 @@ def rows_of(files: Sequence[str]) -> str:
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     return (
         "(select * replace (coalesce(generation, 0)::integer as generation) from ("
-        "select null::integer as generation where false union all by name "
+        "select null::integer as generation, null::timestamptz as landed_at where false union all by name "
         f"select * from read_parquet([{listed}], union_by_name = true)))"
     )
 
@@ -521,7 +521,7 @@ def _theirs(
             or coalesce(as_text(key) in (select identifier from known), false)
         """
     return f"""(
-        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp,
+        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp, landed_at,
             -- The bytes of a record that was refused cannot be redacted: it goes as a whole.
             {name == "rejected_events"} or {is_theirs} as is_gone,
             payload_hash as hash_before,

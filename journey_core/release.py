@@ -301,6 +301,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
     manifest = {
         "release": name,
         "build_id": build.build_id,
+        "build_order": build.build_order,
         "as_of": build.as_of.isoformat() if build.as_of else None,
         "taxonomy": build.taxonomy,
         "taxonomy_sha256": build.taxonomy_fingerprint,

@@ -79,6 +79,8 @@ class Source:
 class Build:
     """One build.
 
+    `build_id` names the build and all those before it whose memory it holds: equal ids mean equal tables, those of the
+    history included. `inputs` names what it was made from alone, `build_order` is its place, from 1.
     `rows` is the row count per mart; `as_of` is UTC and None where no event has come yet; `warnings` say what events
     carry that no table can use.
     """
@@ -93,6 +95,8 @@ class Build:
     rows: dict[str, int]
     asked: dict[str, str | None] = field(default_factory=dict)  # origin, taxonomy, as_of: what it was built from
     warnings: list[str] = field(default_factory=list)  # what the tables leave out, and somebody should look at
+    inputs: str = ""
+    build_order: int = 0
     is_new: bool = True
 
     @property
@@ -167,12 +171,15 @@ class Warehouse:
         tables = {f"taxonomy.{name}": table for name, table in taxonomy.tables(as_of).items()}
         code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
         everything = hashlib.sha256(json.dumps(code).encode()).hexdigest()
-        build_id = hashlib.sha256(f"{source.identity} {everything}".encode()).hexdigest()[:16]
+        inputs = _digest(f"{source.identity} {everything}")
         with self.connect(read_only=False) as connection:
             create_tables(connection)
             last = _last_build(connection)
-            if last is not None and last.build_id == build_id and not full:
+            is_same = last is not None and last.inputs == inputs
+            if last is not None and is_same and not full:
                 return last
+            # To go back to an earlier configuration is another build: what the tables remember has grown meanwhile.
+            build_id = inputs if last is None else last.build_id if is_same else _digest(f"{last.build_id} {inputs}")
             built = {} if full else dict(connection.execute("from meta.models").fetchall())
             work = _Work.of(models, [name for name, digest in code.items() if built.get(name) == digest])
             ledger = Ledger(connection, build_id)
@@ -213,6 +220,8 @@ class Warehouse:
                         "as_of": None if as_of is None else as_of.isoformat(),
                     },
                     warnings=[*_warnings(connection), *identity_warnings(connection)],
+                    inputs=inputs,
+                    build_order=_one(connection, "select coalesce(max(build_order), 0) + 1 from meta.builds"),
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -589,7 +598,12 @@ def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
         return None
     facts = json.loads(text)
     as_of = facts.pop("as_of")
+    facts.setdefault("inputs", facts["build_id"])  # of before a build had a name beside its inputs
     return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

@@ -85,7 +85,9 @@ def broker_status(as_json: Json = False) -> None:
 @app.command()
 def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
-    days: Annotated[int, typer.Option(min=14, max=3650, help="How many days, from 2026-01-01.")] = 90,
+    days: Annotated[
+        int, typer.Option(min=14, max=3650, help="How many, from 2026-01-01; over 90 end on 2026-03-31.")
+    ] = 90,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
