@@ -30,6 +30,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.writer import WriterProperties
 from deltalake.writer.properties import ColumnProperties
 
+from journey_core.checksums import forget_gone, record, recorded
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.errors import StorageError, SupersededError
 from journey_core.files import fsync
@@ -312,6 +313,8 @@ class Lake:
                 hours = math.ceil(keep / timedelta(hours=1))
                 removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
                 table.create_checkpoint()
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
+                self._record_log(name)
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
@@ -357,6 +360,7 @@ class Lake:
                 for path in (self.root / name / "_delta_log").iterdir():
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
+                self._record_log(name)
         gone = sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
         return gone, sum(rows.num_rows for rows in found.values()) - gone
 
@@ -390,6 +394,21 @@ class Lake:
                 raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error
             _sync(table)
 
+    def missing(self) -> list[str]:
+        """The tables that are not there; all of them where no lake has been begun."""
+        return [name for name in TABLES if not any((self.root / name / "_delta_log").glob("*.*"))]
+
+    def holds_data(self) -> bool:
+        """Whether a file of rows lies there, be its table there or not."""
+        return any(True for name in TABLES for _ in (self.root / name).glob("*.parquet"))
+
+    def _record_log(self, name: str) -> None:
+        """The checksums of what delta-rs has written by itself; those of files that are gone go too."""
+        log = self.root / name / "_delta_log"
+        known = recorded(self.root)
+        record(self.root, [path for path in log.iterdir() if f"{name}/_delta_log/{path.name}" not in known])
+        forget_gone(self.root)
+
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
         """Who writes files and then commits them shares the lock; who deletes what no commit names is alone.
@@ -410,6 +429,7 @@ class Lake:
                 # Another lander may create it between our look and our step: then open theirs.
                 with suppress(CommitFailedError):
                     DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
+                    record(self.root, (path / "_delta_log").glob("*.json"))
             return DeltaTable(str(path))
 
 
@@ -568,8 +588,11 @@ def _sync(table: DeltaTable) -> None:
     root = Path(unquote(table.table_uri.removeprefix("file://")))
     log = root / "_delta_log" / f"{table.version():020}.json"
     added = [json.loads(line)["add"]["path"] for line in log.read_text().splitlines() if line.startswith('{"add"')]
-    for path in [*(root / unquote(name) for name in added), log, log.parent, root]:
+    files = [root / unquote(name) for name in added]
+    for path in [*files, log, log.parent, root]:
         fsync(path)
+    checkpoint = log.with_name(f"{table.version():020}.checkpoint.parquet")
+    record(root.parent, [*files, log, *([checkpoint] if checkpoint.exists() else [])])
 
 
 @contextmanager

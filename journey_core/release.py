@@ -11,7 +11,6 @@ ever published is never written again, so a reader that holds a manifest reads o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,6 +24,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from journey_core.checksums import sha256_of
 from journey_core.errors import InputError, NotBuiltError, StorageError
 from journey_core.files import fsync, swap
 from journey_core.models import Contract, quoted
@@ -48,6 +48,11 @@ class Release:
         """The release's id, which is also its folder's name."""
         return str(self.manifest["release"])
 
+    @property
+    def is_of_a_lake(self) -> bool:
+        """Whether it was built from a lake: only a lake's identity names tables and their versions."""
+        return "@" in self.manifest["source"]
+
     def files(self, table: str) -> list[Path]:
         """The Parquet files of `marts.<table>`, absolute."""
         return [(self.root / file["path"]).resolve() for file in self.manifest["tables"][table]["files"]]
@@ -61,19 +66,20 @@ class Release:
 def publish_release(
     warehouse: Warehouse, build: Build, tables: Sequence[Contract], root: Path, data_docs: Path | None, keep: int = 10
 ) -> Release:
-    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing.
+    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing, unless
+    the release is damaged: then it is written again, under its name.
 
     Keeps the newest `keep` releases. Raises StorageError where the disk refuses; the previous release stays current.
     """
     as_of = f"{build.as_of:%Y%m%dT%H%M%SZ}" if build.as_of else "empty"
     name = f"{as_of}-{build.build_id}"
-    current = _read_manifest(root)
-    if current is not None and current["release"] == name:
-        return Release(root, current, is_new=False)
+    before = _placed(root, name)
+    if before is not None and before == current_manifest(root) and is_catalog_of(Release(root, before)):
+        return Release(root, before, is_new=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root.parent, prefix=_PUBLISHING) as aside:
-            manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside))
+            manifest = before or _place(warehouse, build, tables, root, name, data_docs, Path(aside))
             catalog = _write_catalog(Path(aside), Release(root, manifest))
             swap(root / "current.json", json.dumps(manifest, indent=1))
             catalog.replace(root / "catalog.duckdb")
@@ -144,7 +150,7 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
                 file |= {
                     "path": f"{name}/{table}/{target.name}",
                     "bytes": target.stat().st_size,
-                    "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                    "sha256": sha256_of(target),
                 }
     docs = old / "data_docs"
     if docs.exists() and not _names(docs, person):
@@ -194,6 +200,14 @@ def published(root: Path) -> Release | None:
     return None if manifest is None else Release(root, manifest, is_new=False)
 
 
+def newest(root: Path) -> Release | None:
+    """The current release; where `current.json` is damaged or gone, the newest that lies there, if any does."""
+    for manifest in [current_manifest(root), *reversed(manifests(root).values())]:
+        if manifest is not None:
+            return Release(root, manifest, is_new=False)
+    return None
+
+
 def current_release(root: Path) -> Release:
     """The current release. Raises NotBuiltError where nothing is published."""
     release = published(root)
@@ -229,7 +243,8 @@ def _reader(release: Release) -> Iterator[duckdb.DuckDBPyConnection]:
             _create_views(connection, "marts", release)
         except duckdb.IOException as error:
             raise StorageError(
-                f"release {release.name} is damaged: {error}. Run: journey build --full, check, publish"
+                f"release {release.name} is damaged: {error}. Run: journey build && journey check && journey publish, "
+                "which writes it again"
             ) from error
         connection.execute("set lock_configuration = true")
         yield connection
@@ -251,22 +266,71 @@ def _place(
     data_docs: Path | None,
     aside: Path,
 ) -> dict[str, Any]:
-    """Write the release aside and rename it into place; where it lies there already, take it as it is."""
-    if not (root / name).exists():
-        folder = aside / name
-        folder.mkdir()
-        manifest = _write(warehouse, build, tables, folder, name)
-        if data_docs is not None:
-            shutil.copytree(data_docs, folder / "data_docs")
-        try:
-            folder.rename(root / name)
-        except OSError:
-            if not (root / name).exists():  # else another publisher of the same build was faster
-                raise
-        else:
-            return manifest
-    placed: dict[str, Any] = json.loads((root / name / "manifest.json").read_text())
-    return placed
+    """Write the release aside and rename it into place, which a damaged one of its name leaves."""
+    folder = aside / name
+    folder.mkdir()
+    manifest = _write(warehouse, build, tables, folder, name)
+    if data_docs is not None:
+        shutil.copytree(data_docs, folder / "data_docs")
+    if (root / name).exists() and _placed(root, name) is None:
+        (root / name).rename(aside / "damaged")
+    try:
+        folder.rename(root / name)
+    except OSError:
+        if (placed := _placed(root, name)) is None:  # else another publisher of the same build was faster
+            raise
+        return placed
+    return manifest
+
+
+def _placed(root: Path, name: str) -> dict[str, Any] | None:
+    """The manifest of a release that lies in its place, whole; None where it does not."""
+    manifest = manifests(root).get(root / name)
+    return None if manifest is None or any(fault for _, fault in faults(root, manifest)) else manifest
+
+
+def manifests(root: Path) -> dict[Path, dict[str, Any] | None]:
+    """Each folder of a release, oldest first → its manifest; None where that cannot be read."""
+    folders = sorted((path.parent for path in root.glob("*/manifest.json")), key=lambda path: path.stat().st_mtime)
+    return {folder: _manifest(folder / "manifest.json") for folder in folders}
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        files = [file for table in manifest["tables"].values() for file in table["files"]]
+        is_whole = {"path", "bytes", "sha256"} <= set.intersection(*map(set, files)) and manifest["release"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return manifest if is_whole else None
+
+
+def faults(root: Path, manifest: dict[str, Any]) -> Iterator[tuple[Path, str | None]]:
+    """Each file of a release, and what is wrong with it."""
+    for table in manifest["tables"].values():
+        for file in table["files"]:
+            path = root / file["path"]
+            if not path.exists():
+                yield path, "is gone"
+            elif path.stat().st_size != file["bytes"] or sha256_of(path) != file["sha256"]:
+                yield path, "is not as it was written"
+            else:
+                yield path, None
+
+
+def is_catalog_of(release: Release) -> bool:
+    """Whether `catalog.duckdb` opens, and its views are those of the release."""
+    catalog = release.root / "catalog.duckdb"
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{_quoted(catalog)}' as catalog (read_only)")
+            views = connection.execute(
+                "select view_name from duckdb_views() where database_name = 'catalog' and contains(sql, $1)",
+                [f"{release.name}/"],
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return {name for (name,) in views} == set(release.manifest["tables"])
 
 
 def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
@@ -294,7 +358,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
                     {
                         "path": f"{name}/{table}/{path.name}",
                         "bytes": path.stat().st_size,
-                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                        "sha256": sha256_of(path),
                     }
                 ],
             }
@@ -327,19 +391,24 @@ def _write_catalog(folder: Path, release: Release) -> Path:
     return catalog
 
 
+def current_manifest(root: Path) -> dict[str, Any] | None:
+    """The manifest of the current release; None where nothing is published, or `current.json` is damaged."""
+    return _manifest(root / "current.json")
+
+
 def _read_manifest(root: Path) -> dict[str, Any] | None:
-    try:
-        manifest: dict[str, Any] = json.loads((root / "current.json").read_text())
-    except FileNotFoundError:
+    if not (root / "current.json").exists():
         return None
-    except ValueError as error:
+    manifest = current_manifest(root)
+    if manifest is None:
         raise StorageError(
-            f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish"
-        ) from error
+            f"{root / 'current.json'} is damaged. Run: journey build && journey check && journey publish, "
+            "which writes it again"
+        )
     return manifest
 
 
 def _forget(root: Path, current: str, keep: int) -> None:
-    folders = sorted((path.parent for path in root.glob("*/manifest.json")), key=lambda path: path.stat().st_mtime)
+    folders = list(manifests(root))
     for folder in [path for path in folders if path.name != current][: max(0, len(folders) - keep)]:
         shutil.rmtree(folder)

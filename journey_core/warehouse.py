@@ -21,12 +21,20 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
-from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
-from journey_core.models import SCHEMAS_IN_ORDER, Model, compiled_models, fingerprints, in_build_order, shipped_models
+from journey_core.models import (
+    SCHEMAS_IN_ORDER,
+    Model,
+    compiled_models,
+    fingerprints,
+    in_build_order,
+    quoted,
+    shipped_models,
+)
 from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
@@ -35,6 +43,15 @@ from journey_core.taxonomy import Taxonomy
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
 LAKE = "lake"
+# What DuckDB says where a file is truncated, or its bytes have changed.
+_DAMAGED = (
+    "Corrupt database file",
+    "not a valid DuckDB database",
+    "Could not read enough bytes",
+    "Failure while replaying WAL",
+    "Failed to deserialize",
+    "database with version number",
+)
 #: Where somebody is looked for in a copy of the warehouse.
 ASKING = ".asking-"
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
@@ -142,6 +159,8 @@ class Warehouse:
     def _told(self, error: duckdb.Error) -> Exception:
         """The error as a user can act on it; one of ours passes through, and a mistake in our own SQL stays itself."""
         text = str(error)
+        if any(words in text for words in _DAMAGED):
+            return DamagedError(f"{self.path} is damaged: {text.splitlines()[0]}. Run: journey build --full")
         if isinstance(error, duckdb.OutOfMemoryException):
             return StorageError(f"{text}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays")
         if isinstance(error, duckdb.IOException) and "lock" in text.lower():
@@ -166,7 +185,27 @@ class Warehouse:
 
         Both give the same rows. The same input again changes nothing, unless `full`. What depends on a changed taxonomy
         or on changed SQL is built in full, the rest for the customers that new, changed or removed events touch.
+        With `full` a damaged warehouse is replaced: what it remembered of the builds before is lost.
         """
+        asked = (source, taxonomy, as_of, full, named, progress)
+        try:
+            return self._build(*asked)
+        except DamagedError:
+            if not full:
+                raise
+            progress("replacing a damaged warehouse", 0, None)
+            self.remove()
+            return self._build(*asked)
+
+    def _build(
+        self,
+        source: Source,
+        taxonomy: Taxonomy,
+        as_of: datetime | None,
+        full: bool,
+        named: str | None,
+        progress: Callable[[str, int, int | None], None],
+    ) -> Build:
         models = in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])
         tables = {f"taxonomy.{name}": table for name, table in taxonomy.tables(as_of).items()}
         code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
@@ -250,6 +289,16 @@ class Warehouse:
         for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
             path.unlink(missing_ok=True)
         shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)
+
+    def read_all(self) -> None:
+        """Read every value of every table once. Raises DamagedError where a block is not as it was written."""
+        with self.connect() as connection:
+            tables = connection.execute(
+                "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+            ).fetchall()
+            for schema, table in tables:
+                connection.execute(f"select max(hash(held)) from {quoted(schema)}.{quoted(table)} as held").fetchall()
+            last_build(connection)
 
     def last_build(self) -> Build:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""

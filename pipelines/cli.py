@@ -41,6 +41,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
 from pipelines.status import status as lake_status
 from pipelines.tables import plain, rows_as_json, rows_as_text
+from pipelines.verify import verify as verify_home
 
 app = typer.Typer(
     help="Multi-channel customer events in; stage-labelled journeys and funnel-drop tables out.\n\n"
@@ -54,6 +55,9 @@ app = typer.Typer(
 broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tests.", no_args_is_help=True)
 app.add_typer(broker, name="broker")
 
+NewLake = Annotated[
+    bool, typer.Option("--new-lake", help="Begin a new lake although this home had one: it is lost for good.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 talk = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -177,6 +181,7 @@ def land(
         bool,
         typer.Option("--accept-gap", help="Go on behind records that Kafka has lost; lake.landing_gaps keeps account."),
     ] = False,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Land Kafka's events in the lake, up to the end offsets seen at the start.
@@ -184,7 +189,14 @@ def land(
     Example: journey land --max-events 100000
     """
     with _shown() as progress:
-        landed = land_events(Settings(), topics=topic, max_events=max_events, accept_gap=accept_gap, progress=progress)
+        landed = land_events(
+            Settings(),
+            topics=topic,
+            max_events=max_events,
+            accept_gap=accept_gap,
+            new_lake=new_lake,
+            progress=progress,
+        )
     _say(landed, as_json)
 
 
@@ -224,7 +236,7 @@ def compact(as_json: Json = False) -> None:
 @app.command()
 def build(
     full: Annotated[
-        bool, typer.Option("--full", help="Build even if nothing has changed since the last build.")
+        bool, typer.Option("--full", help="Build everything anew, also in the place of a damaged warehouse.")
     ] = False,
     as_of: Annotated[str | None, typer.Option(help="Know nothing after this instant, as 2026-03-31T00:00:00Z.")] = None,
     events: Annotated[
@@ -232,6 +244,7 @@ def build(
         typer.Option(help="Build from a file of events (JSON lines or array, .gz, .zst, Parquet), not the lake."),
     ] = None,
     taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Build journeys and funnels from the lake (or straight from a file, with no broker).
@@ -245,12 +258,26 @@ def build(
             taxonomy=taxonomy,
             as_of=_instant(as_of),
             full=full,
+            new_lake=new_lake,
             progress=progress,
             say=talk.print,
         )
         for warning in built.warnings:
             talk.print(f"warning: {warning}")
     _say(built, as_json)
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Compare every file of lake, warehouse and releases with its checksum. Exit 1 if one is damaged, with its remedy.
+
+    Example: journey verify
+    """
+    with _shown() as progress:
+        verified = verify_home(Settings(), progress=progress)
+    _say(verified, as_json)
+    if verified.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()
