@@ -21,7 +21,8 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
-from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.damage import first_line, reading
+from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
@@ -31,6 +32,8 @@ from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
+# What DuckDB raises of a file that was cut off, or whose blocks were overwritten.
+_DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
@@ -66,6 +69,10 @@ class Source:
     def files(self) -> list[str]:
         """The files that hold its events; none where they are an Arrow table."""
         return self.events if isinstance(self.events, list) else []
+
+    def all_files(self) -> list[str]:
+        """Every file of the lake that a build reads."""
+        return [file for name in _LAKE if isinstance(files := getattr(self, name), list) for file in files]
 
     def news(self, held: Sequence[str]) -> str | None:
         """What to select from for the events in files that are not among `held`; None where one of those is gone."""
@@ -113,6 +120,13 @@ class Build:
         return "\n".join([str(self), *(f"warning: {warning}" for warning in self.warnings)])
 
 
+def damaged_warehouse(path: Path, why: str) -> DamagedError:
+    """What to say of a warehouse that cannot be read. It is made from the lake, or from the file it was built from."""
+    return DamagedError(
+        f"{path} is damaged: {why}. Run: journey build --full (with --events FILE if it was built from a file)"
+    )
+
+
 class Warehouse:
     """The warehouse at `path`. `memory_limit` as DuckDB writes it (`8GB`); `threads` None means all cores."""
 
@@ -137,13 +151,15 @@ class Warehouse:
 
     def _told(self, error: duckdb.Error) -> Exception:
         """The error as a user can act on it; one of ours passes through, and a mistake in our own SQL stays itself."""
-        text = str(error)
+        text = first_line(error)
         if isinstance(error, duckdb.OutOfMemoryException):
             return StorageError(f"{text}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays")
-        if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+        if isinstance(error, duckdb.IOException) and "could not set lock" in text.lower():
             return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
-        if isinstance(error, duckdb.IOException) or "could not write" in text.lower():
+        if "could not write" in text.lower() or "no space left" in text.lower() or "cannot open file" in text.lower():
             return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
+        if isinstance(error, _DAMAGE):
+            return damaged_warehouse(self.path, text)
         return error
 
     def build(
@@ -168,7 +184,7 @@ class Warehouse:
         code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
         everything = hashlib.sha256(json.dumps(code).encode()).hexdigest()
         build_id = hashlib.sha256(f"{source.identity} {everything}".encode()).hexdigest()[:16]
-        with self.connect(read_only=False) as connection:
+        with self.connect(read_only=False) as connection, reading(source.all_files()):
             create_tables(connection)
             last = _last_build(connection)
             if last is not None and last.build_id == build_id and not full:
@@ -587,9 +603,12 @@ def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     text = _one(connection, "select arg_max(build, build_order) from meta.builds")
     if text is None:
         return None
-    facts = json.loads(text)
-    as_of = facts.pop("as_of")
-    return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    try:
+        facts = json.loads(text)
+        as_of = facts.pop("as_of")
+        return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedError(f"meta.builds is no account of builds: {error}. Run: journey build --full") from error
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
