@@ -19,7 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from journey_core.errors import JourneyError, NotBuiltError, StorageError
+from pydantic import TypeAdapter
+
+from journey_core.errors import DamagedError, JourneyError, NotBuiltError, StorageError
 from journey_core.models import Contract, Severity, quoted
 from journey_core.warehouse import Warehouse
 
@@ -69,6 +71,9 @@ class CheckResult:
         if broken:
             return f"{line}, {len(broken)} failed. First: {broken[0]}"
         return f"{line}, {warned} warned. First: {self.failures[0]}" if warned else line
+
+
+_RESULT = TypeAdapter(CheckResult)
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,14 @@ def _run_suites(
 
 def read_result(root: Path, build_id: str) -> CheckResult | None:
     """What the checks of a build said; None where they have not run to their end."""
+    path = root / build_id / "result.json"
     try:
-        said = json.loads((root / build_id / "result.json").read_text())
+        return _RESULT.validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    return CheckResult(**said | {"failures": [Failure(**failure) for failure in said["failures"]]})
+    except (OSError, ValueError) as error:  # a ValidationError of pydantic is a ValueError
+        said = str(error) if isinstance(error, OSError) else "it holds something else"
+        raise DamagedError(f"{path} is no result of checks: {said}. Run: journey check") from error
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from deltalake.exceptions import DeltaError
 from journey_core.checksums import Checksum, recorded
 from journey_core.errors import JourneyError, NotBuiltError
 from journey_core.lake import TABLES
-from journey_core.release import Release, faults, is_catalog_of, manifests
+from journey_core.manifest import faults, manifests
+from journey_core.release import Release, is_catalog_of
 from journey_core.warehouse import Warehouse
 
 RESTORE = (
@@ -87,7 +88,7 @@ def _compared(root: Path, path: Path, known: dict[str, Checksum]) -> Finding:
         if Checksum.of(root, path) != entry:
             return Finding(path, "is not as it was written", RESTORE)
     except FileNotFoundError:
-        return Finding(path, "is gone", RESTORE)
+        return Finding(path, "is missing", RESTORE)
     except (OSError, pa.ArrowException) as error:
         return Finding(path, f"cannot be read ({_short(error)})", RESTORE)
     return Finding(path)

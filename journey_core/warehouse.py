@@ -21,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
+from journey_core.damage import first_line, reading
 from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
@@ -39,19 +40,13 @@ from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
+# What DuckDB raises of a file that was cut off, or whose blocks were overwritten; or it is an Error that says so.
+_DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
+_CORRUPT = "Corrupt database file"
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
 LAKE = "lake"
-# What DuckDB says where a file is truncated, or its bytes have changed.
-_DAMAGED = (
-    "Corrupt database file",
-    "not a valid DuckDB database",
-    "Could not read enough bytes",
-    "Failure while replaying WAL",
-    "Failed to deserialize",
-    "database with version number",
-)
 #: Where somebody is looked for in a copy of the warehouse.
 ASKING = ".asking-"
 _LAKE = {"events": EVENTS, "rejected_events": REJECTED_EVENTS, "landing_gaps": LANDING_GAPS}
@@ -83,6 +78,10 @@ class Source:
     def files(self) -> list[str]:
         """The files that hold its events; none where they are an Arrow table."""
         return self.events if isinstance(self.events, list) else []
+
+    def all_files(self) -> list[str]:
+        """Every file of the lake that a build reads."""
+        return [file for name in _LAKE if isinstance(files := getattr(self, name), list) for file in files]
 
     def news(self, held: Sequence[str]) -> str | None:
         """What to select from for the events in files that are not among `held`; None where one of those is gone."""
@@ -134,6 +133,17 @@ class Build:
         return "\n".join([str(self), *(f"warning: {warning}" for warning in self.warnings)])
 
 
+class DamagedWarehouseError(DamagedError):
+    """The warehouse cannot be read. All of it can be built again, but what it remembers of former builds."""
+
+
+def damaged_warehouse(path: Path, why: str) -> DamagedWarehouseError:
+    """What to say of a warehouse that cannot be read. It is made from the lake, or from the file it was built from."""
+    return DamagedWarehouseError(
+        f"{path} is damaged: {why}. Run: journey build --full (with --events FILE if it was built from a file)"
+    )
+
+
 class Warehouse:
     """The warehouse at `path`. `memory_limit` as DuckDB writes it (`8GB`); `threads` None means all cores."""
 
@@ -158,15 +168,15 @@ class Warehouse:
 
     def _told(self, error: duckdb.Error) -> Exception:
         """The error as a user can act on it; one of ours passes through, and a mistake in our own SQL stays itself."""
-        text = str(error)
-        if any(words in text for words in _DAMAGED):
-            return DamagedError(f"{self.path} is damaged: {text.splitlines()[0]}. Run: journey build --full")
+        text = first_line(error)
         if isinstance(error, duckdb.OutOfMemoryException):
             return StorageError(f"{text}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays")
-        if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+        if isinstance(error, duckdb.IOException) and "could not set lock" in text.lower():
             return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
-        if isinstance(error, duckdb.IOException) or "could not write" in text.lower():
+        if "could not write" in text.lower() or "no space left" in text.lower() or "cannot open file" in text.lower():
             return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
+        if isinstance(error, _DAMAGE) or _CORRUPT in text:
+            return damaged_warehouse(self.path, text)
         return error
 
     def build(
@@ -190,12 +200,12 @@ class Warehouse:
         asked = (source, taxonomy, as_of, full, named, progress)
         try:
             return self._build(*asked)
-        except DamagedError:
+        except DamagedWarehouseError:
             if not full:
                 raise
             progress("replacing a damaged warehouse", 0, None)
-            self.remove()
-            return self._build(*asked)
+            with self._set_aside():
+                return self._build(*asked)
 
     def _build(
         self,
@@ -211,7 +221,7 @@ class Warehouse:
         code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
         everything = hashlib.sha256(json.dumps(code).encode()).hexdigest()
         inputs = _digest(f"{source.identity} {everything}")
-        with self.connect(read_only=False) as connection:
+        with self.connect(read_only=False) as connection, reading(source.all_files()):
             create_tables(connection)
             last = _last_build(connection)
             is_same = last is not None and last.inputs == inputs
@@ -284,9 +294,27 @@ class Warehouse:
                         shutil.copyfile(log, copy.path.with_name(log.name))
             yield copy
 
+    @contextmanager
+    def _set_aside(self) -> Iterator[None]:
+        """The file is out of the way; after an error it is back, after success it is deleted: it holds people."""
+        with TemporaryDirectory(dir=self.path.parent, prefix=ASKING) as aside:
+            moved = [path for path in self._files() if path.exists()]
+            for path in moved:
+                path.rename(Path(aside) / path.name)
+            try:
+                yield
+            except BaseException:
+                self.remove()
+                for path in moved:
+                    (Path(aside) / path.name).rename(path)
+                raise
+
+    def _files(self) -> list[Path]:
+        return [self.path, self.path.with_name(f"{self.path.name}.wal")]
+
     def remove(self) -> None:
         """Delete the file and what a build left beside it."""
-        for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
+        for path in self._files():
             path.unlink(missing_ok=True)
         shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)
 
@@ -645,10 +673,13 @@ def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     text = _one(connection, "select arg_max(build, build_order) from meta.builds")
     if text is None:
         return None
-    facts = json.loads(text)
-    as_of = facts.pop("as_of")
-    facts.setdefault("inputs", facts["build_id"])  # of before a build had a name beside its inputs
-    return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    try:
+        facts = json.loads(text)
+        as_of = facts.pop("as_of")
+        facts.setdefault("inputs", facts["build_id"])  # of before a build had a name beside its inputs
+        return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged_warehouse(Path("warehouse.duckdb"), f"meta.builds is no account of builds: {error}") from error
 
 
 def _digest(text: str) -> str:

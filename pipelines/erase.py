@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from journey_core.errors import InputError
+from journey_core.errors import InputError, JourneyError, StorageError
 from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
@@ -115,18 +115,32 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))
-    progress("erasing from releases", 1, 4)
-    releases = erase_from_releases(settings.releases, person)
-    # Results of checks show values that broke a rule.
-    shutil.rmtree(settings.checks, ignore_errors=True)
-    progress("erasing from the lake", 2, 4)
-    removed, redacted = lake.erase(found)
-    progress("building without them", 3, 4)
-    file, is_rebuilt = _rebuild(settings)
-    if is_rebuilt:
-        settings.open_warehouse().forget(person, erasures if is_rest else None)
+    with _unfinished():
+        progress("erasing from releases", 1, 4)
+        releases = erase_from_releases(settings.releases, person)
+        # Results of checks show values that broke a rule.
+        shutil.rmtree(settings.checks, ignore_errors=True)
+        progress("erasing from the lake", 2, 4)
+        removed, redacted = lake.erase(found)
+        progress("building without them", 3, 4)
+        file, is_rebuilt = _rebuild(settings)
+        if is_rebuilt:
+            settings.open_warehouse().forget(person, erasures if is_rest else None)
     progress("erased", 4, 4)
     return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
+
+
+@contextmanager
+def _unfinished() -> Iterator[None]:
+    """An error from here on says that the erasure has begun, and how to finish it."""
+    said = "The erasure has begun and is not finished: they may still be in some files. The same command finishes it"
+    try:
+        yield
+    except JourneyError as error:
+        error.args = (f"{error}. {said}",)
+        raise
+    except OSError as error:
+        raise StorageError(f"{error}. {said}") from error
 
 
 def _rebuild(settings: Settings) -> tuple[str | None, bool]:

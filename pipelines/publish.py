@@ -29,5 +29,11 @@ def publish(settings: Settings, *, accept_rejected: bool = False, accept_shrinki
     if not accept_shrinking and (before := newest(settings.releases)) is not None:
         require_kept(warehouse, before)
     return publish_release(
-        warehouse, build, contracts(), settings.releases, result.data_docs, keep=settings.releases_kept
+        warehouse,
+        build,
+        contracts(),
+        settings.releases,
+        result.data_docs,
+        keep=settings.releases_kept,
+        mode=settings.releases_mode,
     )
