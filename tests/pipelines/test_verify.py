@@ -155,6 +155,16 @@ def test_a_lost_lake_is_not_begun_anew_without_a_word(lost):
     assert not open_lake(lost).missing(), "it is begun, and needs no second word"
 
 
+@pytest.mark.parametrize("damage", [flip, truncate, os.unlink])
+def test_a_damaged_lake_costs_no_warehouse(lost, damage):
+    """DuckDB says nearly the same of both: only one of them can be built again."""
+    damage(lost.lake / Lake(lost.lake).snapshot().files("events")[0])
+    before = lost.warehouse.read_bytes()
+    with pytest.raises(DamagedError, match=r"of the lake is damaged: .* Run: journey verify"):
+        build(lost, full=True)
+    assert lost.warehouse.read_bytes() == before
+
+
 @pytest.mark.parametrize("part", ["events", "rejected_events", "landing_gaps", "events/_delta_log"])
 def test_a_lake_of_which_a_part_is_missing_is_lost(lost, part):
     shutil.rmtree(lost.lake / part)
