@@ -23,6 +23,7 @@ import pyarrow as pa
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.damage import first_line, reading
 from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
+from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
 from journey_core.lake import LANDING_GAPS, rows_of
@@ -504,8 +505,7 @@ class Warehouse:
 
 def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set timezone = 'UTC'")
-    # It takes a cast that stands twice out of its `try`: one value that does not fit would end the build.
-    connection.execute("set disabled_optimizers = 'common_subexpressions'")
+    connection.execute(KEEP_TRIES)
     register(connection)
 
 
