@@ -106,7 +106,12 @@ def damaged(whole: Path, home: Path, name: str, damage: str) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "command", "damage"),
-    [(*story, damage) for story in STORIES for damage in DAMAGES if {(story[0], damage), (*story, damage)}.isdisjoint(FINE)],
+    [
+        (*story, damage)
+        for story in STORIES
+        for damage in DAMAGES
+        if {(story[0], damage), (*story, damage)}.isdisjoint(FINE)
+    ],
 )
 def test_a_damaged_file_is_named_with_what_mends_it(whole, home, tmp_path, monkeypatch, name, command, damage):
     monkeypatch.chdir(tmp_path)
