@@ -10,8 +10,10 @@ def compact_lake():
     @task
     def compact() -> None:
         from pipelines.compact import compact
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
+        keep_private()
         print(compact(Settings()))
 
     compact()

@@ -26,6 +26,7 @@ from journey_core.models import Contract, Severity, quoted
 from journey_core.warehouse import Warehouse
 
 EXAMPLES = 5
+_RENDERER = {"module_name": "journey_core.checks_engine", "class_name": "EscapedResults"}
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,9 @@ def _run_suites(
         datasource = context.data_sources.add_duckdb(
             name="marts",
             schema_name="marts",
-            connection_string=f"duckdb:///{database.absolute()}",
-            kwargs={"connect_args": {"read_only": True}},
+            connection_string="duckdb://",
+            # Not in the URL: there GX puts a variable in the place of `$HOME`, and SQLAlchemy reads a `?`.
+            kwargs={"connect_args": {"read_only": True, "database": str(database.absolute())}},
         )
         for done, contract in enumerate(contracts):
             progress(f"checking {contract.table}", done, len(contracts))
@@ -200,7 +202,11 @@ def _context(data_docs: Path) -> Iterator[Any]:
         site = {
             "class_name": "SiteBuilder",
             "show_how_to_buttons": False,
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(data_docs.absolute())},
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(data_docs.absolute()).replace("$", r"\$"),  # else GX looks for a variable
+            },
+            "site_section_builders": {"validations": {"renderer": _RENDERER}},
         }
         config = DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(),

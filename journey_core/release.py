@@ -135,7 +135,7 @@ def erase_from_releases(root: Path, person: Person) -> int:
                 if not _write_without(person, old, manifest, Path(aside) / name, name):
                     continue
             except duckdb.Error as error:
-                require_whole(Release(root, manifest), remedy)
+                require_whole(Release(root, read_manifest(old / "manifest.json", remedy)), remedy)
                 raise StorageError(
                     f"release {old.name} cannot be written again: {first_line(error)}. Free some space, then run the "
                     "same command again"

@@ -26,6 +26,7 @@ from journey_core.errors import DamagedError, InputError, JourneyError, NotBuilt
 from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
+from journey_core.interrupts import interruptible
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import (
@@ -161,7 +162,10 @@ class Warehouse:
             raise NotBuiltError(f"{self.path} does not exist: nothing is built yet. Run: journey build")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
+            with (
+                duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
+                interruptible(connection),
+            ):
                 _prepare(connection)
                 yield connection
         except duckdb.Error as error:
@@ -351,7 +355,7 @@ class Warehouse:
         for model in reversed(models):
             if model.name in wanted:
                 wanted |= model.upstreams
-        with duckdb.connect(config=self._config) as connection:
+        with duckdb.connect(config=self._config) as connection, interruptible(connection):
             _prepare(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from journey_core.damage import first_line
 from journey_core.errors import JourneyError
 from journey_core.interrupts import interrupt_all
 from pipelines.private import PRIVATE_UMASK, who_else_reads
@@ -100,16 +101,20 @@ def run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str], stopped: 
     umask = os.umask(PRIVATE_UMASK)
     try:
         with _stoppable(lambda number: _tell_stopped(number, stopped())) as signals:
-            code = _run(app, arguments)
+            code, said = _run(app, arguments)
             if signals:
-                # Whatever the interrupted statement raised on its way.
+                # Whatever the interrupted statement has raised on its way.
                 return _tell_stopped(signals[0], stopped())
+        if said is not None:
+            talk.print(f"journey: {said}")
         return _flushed(code)
     finally:
         os.umask(umask)
 
 
-def _run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> int:
+def _run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> tuple[int, str | None]:
+    """The exit code, and what is to be said of it."""
+    said = None
     code = 0
     try:
         _warn_of_readers(arguments)
@@ -117,21 +122,17 @@ def _run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> int:
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
     except JourneyError as error:
-        talk.print(f"journey: {error}")
-        code = error.exit_code
+        code, said = error.exit_code, str(error)
     except ValidationError as error:
         # The only pydantic model that is filled from the user's own words and not wrapped already: the settings.
-        talk.print(f"journey: {what_is_wrong(error)}")
-        code = 2
+        code, said = 2, what_is_wrong(error)
     except OSError as error:
-        talk.print(f"journey: {error}. Check the path, its permissions and the space on its disk")
-        code = 2
+        code, said = 2, f"{error}. Check the path, its permissions and the space on its disk"
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BaseException as error:  # also a panic of delta-rs, which is no Exception
-        _tell_unexpected(error)
-        code = 70  # EX_SOFTWARE of sysexits.h
-    return code
+        code, said = 70, _unexpected(error)  # EX_SOFTWARE of sysexits.h
+    return code, said
 
 
 def _warn_of_readers(arguments: Sequence[str]) -> None:
@@ -145,13 +146,12 @@ def _warn_of_readers(arguments: Sequence[str]) -> None:
         talk.print(f"warning: {warning}")
 
 
-def _tell_unexpected(error: BaseException) -> None:
-    said = (str(error).splitlines() or ["no message"])[0]
+def _unexpected(error: BaseException) -> str:
     if os.environ.get("JOURNEY_DEBUG"):
-        talk.print("".join(traceback.format_exception(error)))
-    talk.print(
-        f"journey: unexpected {type(error).__name__}: {said}. This is a defect of journey. Please report it with what "
-        "the same command prints under JOURNEY_DEBUG=1"
+        return "".join(traceback.format_exception(error))
+    return (
+        f"unexpected {type(error).__name__}: {first_line(error)}. This is a defect of journey. Please report it with "
+        "what the same command prints under JOURNEY_DEBUG=1"
     )
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from unicodedata import category
 
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,11 +23,20 @@ from journey_core.query import Limits
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Warehouse
 
+#: delta-rs reads these characters as parts of a URL, and would look elsewhere or panic.
+_IN_URLS = "[]?#%\\^|"
+
 
 def _usable_path(path: Path) -> Path:
-    """delta-rs reads these characters as parts of a URL, and would look elsewhere."""
-    if any(character in str(path.absolute()) for character in "[]?#%"):
-        raise ValueError("the path may not contain any of [ ] ? # %")
+    """The path, if every library that gets it finds the same folder there."""
+    if any(character in str(path.absolute()) for character in _IN_URLS):
+        raise ValueError(f"the path may not contain any of {' '.join(_IN_URLS)}")
+    if any(category(character) in ("Cc", "Cs") for character in str(path)):
+        raise ValueError("the path may not contain control characters, line breaks or bytes that are no text")
+    if str(path).startswith("~"):  # a shell would have put the folder in its place, and DuckDB does it later
+        raise ValueError("write the folder itself, or $HOME, in the place of ~")
+    if path.parts[:1] and path.parts[0].endswith(":"):
+        raise ValueError(f"`{path.parts[0]}` would be read as the kind of a URL. Write an absolute path")
     return path
 
 
@@ -301,7 +311,8 @@ def what_is_wrong(error: ValidationError) -> str:
     name = f"JOURNEY_{str(first['loc'][0]).upper()}"
     # Whoever writes an @ into an address writes a password before it.
     is_hidden = name in SECRETS or (name == "JOURNEY_KAFKA_BOOTSTRAP_SERVERS" and "@" in str(first["input"]))
-    return f"{name}={_HIDDEN if is_hidden else first['input']}: {said}"
+    value = _HIDDEN if is_hidden else str(first["input"]).replace("\n", "\\n")
+    return f"{name}={value}: {said}"
 
 
 def concealed(text: str) -> str:
