@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,14 +12,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from journey_core.errors import TaxonomyError
+from journey_core.yaml_files import read_yaml
 
 _UNITS = ("microsecond", "millisecond", "second", "minute", "hour", "day", "week")
 _DURATION = re.compile(rf"([0-9]+) ({'|'.join(_UNITS)})s?")
 
 
 LONGEST = timedelta(days=36_500)
-# libyaml's parser, where PyYAML was built with it: ten times as fast.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -60,17 +59,7 @@ def read_document(
 
     `mistakes` finds what no single field can know, as (where in the file, what to say).
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaxonomyError(f"{path} cannot be read: {error}") from error
-    try:
-        tree = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe loader
-    except (yaml.YAMLError, ValueError) as error:
-        raise TaxonomyError(f"{path} is no YAML: {_mistake(text) or error}") from error
-    for name, node in _repeated_keys(tree):
-        raise TaxonomyError(f"{path}:{node.start_mark.line + 1}, key {name}: this key stands here twice")
+    tree, content = read_yaml(path)
     try:
         document = model.model_validate(content)
     except ValidationError as error:
@@ -79,28 +68,6 @@ def read_document(
     for where, what in mistakes(document):
         raise TaxonomyError(f"{_place(path, tree, where)}: {what}")
     return document
-
-
-def _mistake(text: str) -> Exception | None:
-    """What PyYAML's own parser says, which shows the line."""
-    try:
-        yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        return error
-    return None
-
-
-def _repeated_keys(tree: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
-    """Keys that stand twice in one mapping: YAML lets the last one win without a word."""
-    if isinstance(tree, yaml.MappingNode):
-        names = [key.value for key, _ in tree.value]
-        for index, (key, value) in enumerate(tree.value):
-            if key.value in names[:index]:
-                yield key.value, key
-            yield from _repeated_keys(value)
-    elif isinstance(tree, yaml.SequenceNode):
-        for value in tree.value:
-            yield from _repeated_keys(value)
 
 
 def _place(path: Path, tree: yaml.Node | None, loc: tuple[int | str, ...]) -> str:

@@ -30,6 +30,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.writer import WriterProperties
 from deltalake.writer.properties import ColumnProperties
 
+from journey_core.checksums import forget_gone, record, recorded
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
 from journey_core.damage import damaged_log, first_line, raise_if_unreadable, reading
 from journey_core.errors import StorageError, SupersededError
@@ -313,6 +314,8 @@ class Lake:
                 hours = math.ceil(keep / timedelta(hours=1))
                 removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
                 table.create_checkpoint()
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
+                self._record_log(name)
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
@@ -359,6 +362,7 @@ class Lake:
                 for path in (self.root / name / "_delta_log").iterdir():
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
+                self._record_log(name)
         gone = sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
         return gone, sum(rows.num_rows for rows in found.values()) - gone
 
@@ -392,6 +396,21 @@ class Lake:
                 raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error
             _sync(table)
 
+    def missing(self) -> list[str]:
+        """The tables that are not there; all of them where no lake has been begun."""
+        return [name for name in TABLES if not any((self.root / name / "_delta_log").glob("*.*"))]
+
+    def holds_data(self) -> bool:
+        """Whether a file of rows lies there, be its table there or not."""
+        return any(True for name in TABLES for _ in (self.root / name).glob("*.parquet"))
+
+    def _record_log(self, name: str) -> None:
+        """The checksums of what delta-rs has written by itself; those of files that are gone go too."""
+        log = self.root / name / "_delta_log"
+        known = recorded(self.root)
+        record(self.root, [path for path in log.iterdir() if f"{name}/_delta_log/{path.name}" not in known])
+        forget_gone(self.root)
+
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
         """Who writes files and then commits them shares the lock; who deletes what no commit names is alone.
@@ -416,6 +435,7 @@ class Lake:
             # Another lander may create it between our look and our step: then open theirs.
             with suppress(CommitFailedError):
                 DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
+                record(self.root, (path / "_delta_log").glob("*.json"))
         with _log_errors(path):
             return _opened(path)
 
@@ -450,7 +470,7 @@ def rows_of(files: Sequence[str]) -> str:
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     return (
         "(select * replace (coalesce(generation, 0)::integer as generation) from ("
-        "select null::integer as generation where false union all by name "
+        "select null::integer as generation, null::timestamptz as landed_at where false union all by name "
         f"select * from read_parquet([{listed}], union_by_name = true)))"
     )
 
@@ -538,7 +558,7 @@ def _theirs(
             or coalesce(as_text(key) in (select identifier from known), false)
         """
     return f"""(
-        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp,
+        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp, landed_at,
             -- The bytes of a record that was refused cannot be redacted: it goes as a whole.
             {name == "rejected_events"} or {is_theirs} as is_gone,
             payload_hash as hash_before,
@@ -585,8 +605,11 @@ def _sync(table: DeltaTable) -> None:
     root = Path(unquote(table.table_uri.removeprefix("file://")))
     log = root / "_delta_log" / f"{table.version():020}.json"
     added = [json.loads(line)["add"]["path"] for line in log.read_text().splitlines() if line.startswith('{"add"')]
-    for path in [*(root / unquote(name) for name in added), log, log.parent, root]:
+    files = [root / unquote(name) for name in added]
+    for path in [*files, log, log.parent, root]:
         fsync(path)
+    checkpoint = log.with_name(f"{table.version():020}.checkpoint.parquet")
+    record(root.parent, [*files, log, *([checkpoint] if checkpoint.exists() else [])])
 
 
 @contextmanager

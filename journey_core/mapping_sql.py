@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from journey_core.errors import TaxonomyError
 from journey_core.events import RFC_3339
-from journey_core.expressions import allowed_tree, time_format
+from journey_core.expressions import KEEP_TRIES, allowed_tree, time_format
 from journey_core.json_text import INSTANTS, NAIVE_TIMES, NUMBERS, json_text, literal, microseconds
 
 # DuckDB reads 1026454427.1112504123 as a double and writes another number. So numbers of JSON travel as texts that
@@ -298,8 +298,7 @@ class Expressions:
 def define(connection: duckdb.DuckDBPyConnection, timezone: str | None, date_order: str) -> None:
     """Create the macros that the expressions' SQL calls."""
     connection.execute("set timezone = 'UTC'")
-    # DuckDB would take a cast that stands twice out of its `try`.
-    connection.execute("set disabled_optimizers = 'common_subexpressions'")
+    connection.execute(KEEP_TRIES)
     number, mark = r"-?[0-9][0-9.eE+-]*", literal(MARK)
     order = _DATES[date_order]
     day = "trim(x)"

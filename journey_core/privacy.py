@@ -26,7 +26,7 @@ from journey_core.identity import Identity, register
 from journey_core.models import quoted, shipped_models
 
 ERASED = "(erased)"
-_WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp")
+_WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp", "landed_at")
 #: What becomes of the other columns of `lake.rejected_events`: column → SQL.
 BLANK = {name: "null" for name in REJECTED_EVENTS.names if name not in _WHERE} | {
     "reason": "'erased'",

@@ -11,7 +11,6 @@ ever published is never written again, so a reader that holds a manifest reads o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -24,10 +23,11 @@ from typing import Any
 
 import duckdb
 
+from journey_core.checksums import sha256_of
 from journey_core.damage import first_line
 from journey_core.errors import DamagedError, NotBuiltError, StorageError
 from journey_core.files import fsync, swap
-from journey_core.manifest import read_current, read_manifest
+from journey_core.manifest import current_manifest, faults, manifests, read_current, read_manifest
 from journey_core.models import Contract, quoted
 from journey_core.modes import PRIVATE, also_let_read, let_read, of_folders, of_home, share
 from journey_core.privacy import Person, redacted
@@ -35,7 +35,10 @@ from journey_core.warehouse import Build, Warehouse, last_build
 
 # Where a release is written before it has its name.
 _PUBLISHING, _ERASING = ".publishing-", ".erasing-"
-_REMEDY = "Run: journey verify, which names every damaged file, then journey publish, which writes them again"
+_REMEDY = (
+    "Run: journey verify, which names every damaged file, then journey build && journey check && journey publish, "
+    "which writes the release again"
+)
 #: Where a query spills.
 QUERYING = ".querying-"
 
@@ -52,6 +55,11 @@ class Release:
     def name(self) -> str:
         """The release's id, which is also its folder's name."""
         return str(self.manifest["release"])
+
+    @property
+    def is_of_a_lake(self) -> bool:
+        """Whether it was built from a lake: only a lake's identity names tables and their versions."""
+        return "@" in self.manifest["source"]
 
     def files(self, table: str) -> list[Path]:
         """The Parquet files of `marts.<table>`, absolute."""
@@ -72,21 +80,22 @@ def publish_release(
     keep: int = 10,
     mode: int = PRIVATE,
 ) -> Release:
-    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing.
+    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing, unless
+    the release is damaged: then it is written again, under its name.
 
     `mode` is who may read it, as of a file (0o600, 0o640, 0o644). Keeps the newest `keep` releases. Raises StorageError
     where the disk refuses; the previous release stays current.
     """
     as_of = f"{build.as_of:%Y%m%dT%H%M%SZ}" if build.as_of else "empty"
     name = f"{as_of}-{build.build_id}"
-    current = read_current(root)
-    if current is not None and current["release"] == name:
+    before = _placed(root, name)
+    if before is not None and before == current_manifest(root) and is_catalog_of(Release(root, before)):
         share(root, name, mode)
-        return Release(root, current, is_new=False)
+        return Release(root, before, is_new=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root.parent, prefix=_PUBLISHING) as aside:
-            manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside), mode)
+            manifest = before or _place(warehouse, build, tables, root, name, data_docs, Path(aside), mode)
             catalog = _write_catalog(Path(aside), Release(root, manifest))
             also_let_read(root.parent, of_home(mode))
             also_let_read(root, of_folders(mode))
@@ -114,10 +123,10 @@ def erase_from_releases(root: Path, person: Person) -> int:
     changed = 0
     remedy = "It cannot be written again without them. Delete its folder, then run the same command again"
     # All of them first: nothing is rewritten where one cannot be.
-    manifests = {
+    readable = {
         old: read_manifest(old / "manifest.json", remedy) for old in sorted(root.glob("*")) if not old.is_file()
     }
-    for old, manifest in manifests.items():
+    for old, manifest in readable.items():
         name = f"{manifest['release']}.erased"
         while (root / name).exists():
             name += ".erased"
@@ -173,7 +182,7 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
                 file |= {
                     "path": f"{name}/{table}/{target.name}",
                     "bytes": target.stat().st_size,
-                    "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                    "sha256": sha256_of(target),
                 }
     docs = old / "data_docs"
     if docs.exists() and not _names(docs, person):
@@ -223,6 +232,14 @@ def published(root: Path) -> Release | None:
     return None if manifest is None else Release(root, manifest, is_new=False)
 
 
+def newest(root: Path) -> Release | None:
+    """The current release; where `current.json` is damaged or gone, the newest that lies there, if any does."""
+    for manifest in [current_manifest(root), *reversed(manifests(root).values())]:
+        if manifest is not None:
+            return Release(root, manifest, is_new=False)
+    return None
+
+
 def current_release(root: Path) -> Release:
     """The current release. Raises NotBuiltError where nothing is published."""
     release = published(root)
@@ -233,14 +250,9 @@ def current_release(root: Path) -> Release:
 
 def require_whole(release: Release, remedy: str = _REMEDY) -> None:
     """Raises DamagedError where a file is not what the manifest says."""
-    for table in release.manifest["tables"].values():
-        for file in table["files"]:
-            path = release.root / file["path"]
-            if not path.is_file():
-                raise damaged_release(release, f"{path} is missing", remedy)
-            with path.open("rb") as bytes_of:
-                if hashlib.file_digest(bytes_of, "sha256").hexdigest() != file["sha256"]:
-                    raise damaged_release(release, f"{path} is not what was published", remedy)
+    for path, fault in faults(release.root, release.manifest):
+        if fault:
+            raise damaged_release(release, f"{path} {fault}", remedy)
 
 
 def damaged_release(release: Release, why: str, remedy: str = _REMEDY) -> DamagedError:
@@ -264,22 +276,43 @@ def _place(
     aside: Path,
     mode: int,
 ) -> dict[str, Any]:
-    """Write the release aside and rename it into place; where it lies there already, take it as it is."""
-    if not (root / name).exists():
-        folder = aside / name
-        folder.mkdir()
-        manifest = _write(warehouse, build, tables, folder, name)
-        if data_docs is not None:
-            shutil.copytree(data_docs, folder / "data_docs")
-        let_read(folder, mode)
-        try:
-            folder.rename(root / name)
-        except OSError:
-            if not (root / name).exists():  # else another publisher of the same build was faster
-                raise
-        else:
-            return manifest
-    return read_manifest(root / name / "manifest.json", f"Move {root / name} away, then run: journey publish")
+    """Write the release aside and rename it into place, which a damaged one of its name leaves."""
+    folder = aside / name
+    folder.mkdir()
+    manifest = _write(warehouse, build, tables, folder, name)
+    if data_docs is not None:
+        shutil.copytree(data_docs, folder / "data_docs")
+    let_read(folder, mode)
+    if (root / name).exists() and _placed(root, name) is None:
+        (root / name).rename(aside / "damaged")
+    try:
+        folder.rename(root / name)
+    except OSError:
+        if (placed := _placed(root, name)) is None:  # else another publisher of the same build was faster
+            raise
+        return placed
+    return manifest
+
+
+def _placed(root: Path, name: str) -> dict[str, Any] | None:
+    """The manifest of a release that lies in its place, whole; None where it does not."""
+    manifest = manifests(root).get(root / name)
+    return None if manifest is None or any(fault for _, fault in faults(root, manifest)) else manifest
+
+
+def is_catalog_of(release: Release) -> bool:
+    """Whether `catalog.duckdb` opens, and its views are those of the release."""
+    catalog = release.root / "catalog.duckdb"
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{_quoted(catalog)}' as catalog (read_only)")
+            views = connection.execute(
+                "select view_name from duckdb_views() where database_name = 'catalog' and contains(sql, $1)",
+                [f"{release.name}/"],
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return {name for (name,) in views} == set(release.manifest["tables"])
 
 
 def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
@@ -306,13 +339,14 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
                     {
                         "path": f"{name}/{table}/{path.name}",
                         "bytes": path.stat().st_size,
-                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                        "sha256": sha256_of(path),
                     }
                 ],
             }
     manifest = {
         "release": name,
         "build_id": build.build_id,
+        "build_order": build.build_order,
         "as_of": build.as_of.isoformat() if build.as_of else None,
         "taxonomy": build.taxonomy,
         "taxonomy_sha256": build.taxonomy_fingerprint,
@@ -339,6 +373,6 @@ def _write_catalog(folder: Path, release: Release) -> Path:
 
 
 def _forget(root: Path, current: str, keep: int) -> None:
-    folders = sorted((path.parent for path in root.glob("*/manifest.json")), key=lambda path: path.stat().st_mtime)
+    folders = [folder for folder, manifest in manifests(root).items() if manifest is not None]
     for folder in [path for path in folders if path.name != current][: max(0, len(folders) - keep)]:
         shutil.rmtree(folder)

@@ -83,11 +83,13 @@ def _known_zone(name: str) -> str:
     return name
 
 
-def _instant(value: Any) -> Any:
-    """YAML reads `2026-01-01` as a date: midnight UTC."""
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
+def _midnight(value: Any) -> Any:
+    """`2026-01-01` is midnight UTC."""
     return f"{value}T00:00:00Z" if len(str(value)) == len("2026-01-01") else value
+
+
+def _utc(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
@@ -95,7 +97,7 @@ EventPredicate = Annotated[str, AfterValidator(partial(_expression, columns=EVEN
 Predicate = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=True))]
 Value = Annotated[str, AfterValidator(partial(_expression, columns=TOUCHPOINT_COLUMNS, boolean=False))]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
+Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_utc)]
 
 
 class Label(Document):
@@ -813,9 +815,11 @@ def _reserved(where: tuple[int | str, ...], noun: str, names: list[str], reserve
 
 
 def _repeated(where: tuple[int | str, ...], noun: str, names: list[str]) -> Iterator[Mistake]:
+    seen: set[str] = set()
     for index, name in enumerate(names):
-        if name in names[:index]:
+        if name in seen:
             yield (*where, index), f"the {noun} `{name}` stands here twice; names differ"
+        seen.add(name)
 
 
 def _unnested(

@@ -37,6 +37,7 @@ from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
 from pipelines.status import status as lake_status
 from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.verify import verify as verify_home
 
 app = typer.Typer(
     help="Multi-channel customer events in; stage-labelled journeys and funnel-drop tables out.\n\n"
@@ -50,6 +51,9 @@ app = typer.Typer(
 broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tests.", no_args_is_help=True)
 app.add_typer(broker, name="broker")
 
+NewLake = Annotated[
+    bool, typer.Option("--new-lake", help="Begin a new lake although this home had one: it is lost for good.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -80,7 +84,9 @@ def broker_status(as_json: Json = False) -> None:
 @app.command()
 def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
-    days: Annotated[int, typer.Option(min=14, max=3650, help="How many days, from 2026-01-01.")] = 90,
+    days: Annotated[
+        int, typer.Option(min=14, max=3650, help="How many, from 2026-01-01; over 90 end on 2026-03-31.")
+    ] = 90,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
@@ -170,6 +176,7 @@ def land(
         bool,
         typer.Option("--accept-gap", help="Go on behind records that Kafka has lost; lake.landing_gaps keeps account."),
     ] = False,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Land Kafka's events in the lake, up to the end offsets seen at the start.
@@ -177,7 +184,14 @@ def land(
     Example: journey land --max-events 100000
     """
     with shown() as progress:
-        landed = land_events(Settings(), topics=topic, max_events=max_events, accept_gap=accept_gap, progress=progress)
+        landed = land_events(
+            Settings(),
+            topics=topic,
+            max_events=max_events,
+            accept_gap=accept_gap,
+            new_lake=new_lake,
+            progress=progress,
+        )
     say_result(landed, as_json)
 
 
@@ -217,7 +231,7 @@ def compact(as_json: Json = False) -> None:
 @app.command()
 def build(
     full: Annotated[
-        bool, typer.Option("--full", help="Build even if nothing has changed since the last build.")
+        bool, typer.Option("--full", help="Build everything anew, also in the place of a damaged warehouse.")
     ] = False,
     as_of: Annotated[str | None, typer.Option(help="Know nothing after this instant, as 2026-03-31T00:00:00Z.")] = None,
     events: Annotated[
@@ -225,6 +239,7 @@ def build(
         typer.Option(help="Build from a file of events (JSON lines or array, .gz, .zst, Parquet), not the lake."),
     ] = None,
     taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Build journeys and funnels from the lake (or straight from a file, with no broker).
@@ -238,12 +253,26 @@ def build(
             taxonomy=taxonomy,
             as_of=_instant(as_of),
             full=full,
+            new_lake=new_lake,
             progress=progress,
             say=talk.print,
         )
         for warning in built.warnings:
             talk.print(f"warning: {warning}")
     say_result(built, as_json)
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Compare every file of lake, warehouse and releases with its checksum. Exit 1 if one is damaged, with its remedy.
+
+    Example: journey verify
+    """
+    with shown() as progress:
+        verified = verify_home(Settings(), progress=progress)
+    say_result(verified, as_json)
+    if verified.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from journey_core.errors import InputError, StorageError
-from journey_core.lake import Lake
 from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
 from pipelines.build import build, inputs_of
+from pipelines.open_lake import open_lake
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -57,7 +57,7 @@ def _informed(settings: Settings) -> Iterator[Warehouse]:
     """
     warehouse = settings.open_warehouse()
     # An erasure leaves an empty lake. Where nothing is built and nothing has landed, the warehouse says what to do.
-    has_landed = (settings.lake / "events").exists() and bool(Lake(settings.lake).snapshot().files("events"))
+    has_landed = (settings.lake / "events").exists() and bool(open_lake(settings).snapshot().files("events"))
     last = warehouse.last_build() if warehouse.path.exists() or not has_landed else None
     if last is not None and last.origin != LAKE:
         yield warehouse
@@ -111,7 +111,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))

@@ -125,7 +125,8 @@ class Settings(BaseSettings):
         None, ge=0, description="Offsets that a partition may be behind before `journey status` exits 1. Unset: any."
     )
     future_tolerance: Duration = Field(
-        FUTURE_TOLERANCE, description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+        FUTURE_TOLERANCE,
+        description="An event dated further after its landing, by the lander's clock, is `occurred_in_future`.",
     )
     clock_tolerance: Duration = Field(
         CLOCK_TOLERANCE,

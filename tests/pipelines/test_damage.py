@@ -60,7 +60,6 @@ CURRENT, MANIFEST, JOURNEYS = (
 #: File → the commands that read it → what mends it.
 STORIES = {
     (CURRENT, QUERY): "journey publish",
-    (CURRENT, ("publish",)): "journey publish",
     (CURRENT, ERASE): "journey publish",
     (MANIFEST, ERASE): "Delete its folder",
     (JOURNEYS, QUERY): "journey publish",
