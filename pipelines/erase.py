@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from journey_core.errors import InputError, StorageError
+from journey_core.errors import InputError, JourneyError, StorageError, SupersededError
 from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
@@ -142,6 +142,8 @@ def _saying(said: str) -> Iterator[None]:
     except StorageError as error:
         error.args = (f"{error}. {said}",)
         raise
+    except SupersededError as error:  # which would end well: for landings it is good news
+        raise JourneyError(f"somebody else wrote to the lake all the while: {error}. {said}") from error
     except OSError as error:
         raise StorageError(f"{error}. Free some space or check its permissions. {said}") from error
 
