@@ -10,11 +10,12 @@ def compact_lake():
     @task
     def compact() -> None:
         from pipelines.compact import compact
+        from pipelines.door import say
         from pipelines.private import keep_private
         from pipelines.settings import Settings
 
         keep_private()
-        print(compact(Settings()))
+        say(str(compact(Settings())))
 
     compact()
 

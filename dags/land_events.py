@@ -33,12 +33,13 @@ def land_events():
 
     @task
     def land_topic(topic: str) -> None:
+        from pipelines.door import say
         from pipelines.land import land
         from pipelines.private import keep_private
         from pipelines.settings import Settings
 
         keep_private()
-        print(land(Settings(), topics=[topic]))
+        say(str(land(Settings(), topics=[topic])))
 
     @task.run_if(lake_has_news, skip_message="the release holds all that is landed")
     @task(outlets=[LAKE], trigger_rule=TriggerRule.NONE_FAILED)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from journey_core.errors import InputError, JourneyError, StorageError
+from journey_core.errors import InputError, JourneyError, StorageError, SupersededError
 from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
@@ -102,7 +102,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     erasures = Erasures.read(settings.erasures)
     is_rest = False
     try:
-        with _informed(settings) as warehouse:
+        with _saying(_NOTHING), _informed(settings) as warehouse:
             person = _person(warehouse, settings, who)
     except InputError:
         namespace, identifier = _named(settings, who)
@@ -115,7 +115,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))
-    with _unfinished():
+    with _saying(_BEGUN):
         progress("erasing from releases", 1, 4)
         releases = erase_from_releases(settings.releases, person)
         # Results of checks show values that broke a rule.
@@ -130,17 +130,22 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
 
 
+_NOTHING = "This run has erased nothing"
+_BEGUN = "The erasure has begun and is not finished: they may still be in some files. The same command finishes it"
+
+
 @contextmanager
-def _unfinished() -> Iterator[None]:
-    """An error from here on says that the erasure has begun, and how to finish it."""
-    said = "The erasure has begun and is not finished: they may still be in some files. The same command finishes it"
+def _saying(said: str) -> Iterator[None]:
+    """An error of the disk or of a file says how far the erasure has come."""
     try:
         yield
-    except JourneyError as error:
+    except StorageError as error:
         error.args = (f"{error}. {said}",)
         raise
+    except SupersededError as error:  # which would end well: for landings it is good news
+        raise JourneyError(f"somebody else wrote to the lake all the while: {error}. {said}") from error
     except OSError as error:
-        raise StorageError(f"{error}. {said}") from error
+        raise StorageError(f"{error}. Free some space or check its permissions. {said}") from error
 
 
 def _rebuild(settings: Settings) -> tuple[str | None, bool]:

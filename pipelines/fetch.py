@@ -373,8 +373,8 @@ class _Apart:
 
 def _ended(why: object) -> BrokerError:
     return BrokerError(
-        f"the process that reads Kafka has ended ({why}); nothing is lost. Land again; if it stays so, do without that "
-        "process: JOURNEY_LAND_APART_FROM=1000000000"
+        f"the process that reads Kafka has ended ({why}). What was committed stays. Land again; if it stays so, do "
+        "without that process: JOURNEY_LAND_APART_FROM=1000000000"
     )
 
 
