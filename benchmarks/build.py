@@ -45,7 +45,7 @@ copy (
     )
     select
         'events.web.v1' as topic, 0::integer as generation, (i % 2)::integer as partition, i as "offset",
-        occurred_at as kafka_timestamp,
+        occurred_at as kafka_timestamp, occurred_at as landed_at,
         md5({seed} || ':' || i) as event_id,
         ['page_viewed', 'product_viewed', 'product_viewed', 'product_added', 'checkout_started', 'order_completed',
             'product_searched', 'email_opened'][1 + chance % 8] as event_type,

@@ -13,23 +13,32 @@ def build_journeys():
     @task
     def build() -> None:
         from pipelines.build import build
+        from pipelines.door import say
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
-        print(build(Settings()).with_warnings)
+        keep_private()
+        say(build(Settings()).with_warnings)
 
     @task
     def check() -> None:
         from pipelines.check import check, require_passed
+        from pipelines.door import say
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
-        print(require_passed(check(Settings())))
+        keep_private()
+        say(str(require_passed(check(Settings()))))
 
     @task
     def publish() -> None:
+        from pipelines.door import say
+        from pipelines.private import keep_private
         from pipelines.publish import publish
         from pipelines.settings import Settings
 
-        print(publish(Settings()))
+        keep_private()
+        say(str(publish(Settings())))
 
     build() >> check() >> publish()
 

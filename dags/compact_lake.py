@@ -10,9 +10,12 @@ def compact_lake():
     @task
     def compact() -> None:
         from pipelines.compact import compact
+        from pipelines.door import say
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
-        print(compact(Settings()))
+        keep_private()
+        say(str(compact(Settings())))
 
     compact()
 

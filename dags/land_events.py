@@ -25,16 +25,21 @@ def land_events():
     @task
     def list_topics() -> list[str]:
         from pipelines.land import list_topics
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
+        keep_private()
         return list_topics(Settings())
 
     @task
     def land_topic(topic: str) -> None:
+        from pipelines.door import say
         from pipelines.land import land
+        from pipelines.private import keep_private
         from pipelines.settings import Settings
 
-        print(land(Settings(), topics=[topic]))
+        keep_private()
+        say(str(land(Settings(), topics=[topic])))
 
     @task.run_if(lake_has_news, skip_message="the release holds all that is landed")
     @task(outlets=[LAKE], trigger_rule=TriggerRule.NONE_FAILED)

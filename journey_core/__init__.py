@@ -16,7 +16,8 @@ from journey_core.errors import (
 from journey_core.events import CHANNELS, Event, event_key, json_schema, topic_of
 from journey_core.lake import Lake, Partition, Snapshot
 from journey_core.logs import Log, Record, Rejected, read_log
-from journey_core.release import Release, current_release, query_release
+from journey_core.query import query_release
+from journey_core.release import Release, current_release
 from journey_core.taxonomy import Taxonomy, load_taxonomy
 from journey_core.warehouse import Build, Source, Warehouse
 

@@ -19,11 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from journey_core.errors import JourneyError, NotBuiltError, StorageError
+from pydantic import TypeAdapter
+
+from journey_core.errors import DamagedError, JourneyError, NotBuiltError, StorageError
 from journey_core.models import Contract, Severity, quoted
 from journey_core.warehouse import Warehouse
 
 EXAMPLES = 5
+_RENDERER = {"module_name": "journey_core.checks_engine", "class_name": "EscapedResults"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class CheckResult:
         if broken:
             return f"{line}, {len(broken)} failed. First: {broken[0]}"
         return f"{line}, {warned} warned. First: {self.failures[0]}" if warned else line
+
+
+_RESULT = TypeAdapter(CheckResult)
 
 
 @dataclass(frozen=True)
@@ -145,8 +151,9 @@ def _run_suites(
         datasource = context.data_sources.add_duckdb(
             name="marts",
             schema_name="marts",
-            connection_string=f"duckdb:///{database.absolute()}",
-            kwargs={"connect_args": {"read_only": True}},
+            connection_string="duckdb://",
+            # Not in the URL: there GX puts a variable in the place of `$HOME`, and SQLAlchemy reads a `?`.
+            kwargs={"connect_args": {"read_only": True, "database": str(database.absolute())}},
         )
         for done, contract in enumerate(contracts):
             progress(f"checking {contract.table}", done, len(contracts))
@@ -165,11 +172,14 @@ def _run_suites(
 
 def read_result(root: Path, build_id: str) -> CheckResult | None:
     """What the checks of a build said; None where they have not run to their end."""
+    path = root / build_id / "result.json"
     try:
-        said = json.loads((root / build_id / "result.json").read_text())
+        return _RESULT.validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    return CheckResult(**said | {"failures": [Failure(**failure) for failure in said["failures"]]})
+    except (OSError, ValueError) as error:  # a ValidationError of pydantic is a ValueError
+        said = str(error) if isinstance(error, OSError) else "it holds something else"
+        raise DamagedError(f"{path} is no result of checks: {said}. Run: journey check") from error
 
 
 @contextmanager
@@ -192,7 +202,11 @@ def _context(data_docs: Path) -> Iterator[Any]:
         site = {
             "class_name": "SiteBuilder",
             "show_how_to_buttons": False,
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(data_docs.absolute())},
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(data_docs.absolute()).replace("$", r"\$"),  # else GX looks for a variable
+            },
+            "site_section_builders": {"validations": {"renderer": _RENDERER}},
         }
         config = DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(),

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from html import escape
 from typing import Any, ClassVar, Literal
 
 import sqlalchemy
 from great_expectations.datasource.fluent import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import BatchExpectation
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 
 EXAMPLES = 5
 
@@ -110,3 +113,23 @@ class ExpectNoRows(BatchExpectation):
                 "partial_unexpected_list": examples,
             },
         }
+
+
+class EscapedResults(ValidationResultsPageRenderer):
+    """The page of a suite's results, with what came from the data escaped: GX's templates show it as HTML."""
+
+    def render(self, validation_results: Any, suite_parameters: Any = None) -> Any:
+        """The page's blocks. The results themselves stay as they are."""
+        shown = deepcopy(validation_results)
+        for result in shown.results:
+            result.result = _escaped(result.result)
+            result.exception_info = _escaped(result.exception_info)
+        return super().render(shown, suite_parameters)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(inner) for name, inner in value.items()}
+    return [_escaped(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -41,13 +41,14 @@ RECORDS = pa.schema(
         ("generation", pa.int32()),  # how often the topic was replaced by another of its name: offsets begin anew then
         ("partition", pa.int32()),
         ("offset", pa.int64()),
-        ("kafka_timestamp", UTC_MICROSECONDS),
+        ("kafka_timestamp", UTC_MICROSECONDS),  # by the producer's clock, or by the broker's
+        ("landed_at", UTC_MICROSECONDS),  # by the lander's clock; null where a file is read, and before 2026-12
         ("key", pa.binary()),
         ("value", pa.binary()),
     ]
 )
 
-_COORDINATES = [(name, RECORDS.field(name).type) for name in RECORDS.names[:5]]
+_COORDINATES = [(name, RECORDS.field(name).type) for name in RECORDS.names[:6]]
 _EVENT_COLUMNS = [
     ("event_id", pa.string()),
     ("event_type", pa.string()),
@@ -82,7 +83,7 @@ REJECTED_EVENTS = pa.schema(
 #: Kafka's own default limit. What is larger is no event, and would be paid for by every reader.
 LARGEST_EVENT = 1024 * 1024  # bytes
 
-#: An event dated further after Kafka's timestamp is no event of today.
+#: An event dated further after its landing is no event of today.
 FUTURE_TOLERANCE = timedelta(hours=24)
 #: A batch may wait so long between a device and the collector; a larger difference is a wrong clock.
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -146,6 +147,7 @@ _CERTAIN = f"""
     select
         place,
         kafka_timestamp,
+        landed_at,
         null::varchar as extra,
         null::varchar as judged_reason,
         null::varchar as judged_field,
@@ -201,14 +203,15 @@ timed as (
         case
             when judged_reason is not null then judged_reason
             when occurred_at is null then 'out_of_calendar'
-            when occurred_at > coalesce(kafka_timestamp, received_at) + to_microseconds(FUTURE_TOLERANCE)
+            -- A device that is wrong about the time stamps its event and Kafka's record alike.
+            when occurred_at > coalesce(landed_at, kafka_timestamp, received_at) + to_microseconds(FUTURE_TOLERANCE)
                 then 'occurred_in_future'
         end as reason
     from corrected
 )
 
 select
-    * exclude (kafka_timestamp, judged_reason, judged_field),
+    * exclude (kafka_timestamp, landed_at, judged_reason, judged_field),
     case when judged_reason is not null then judged_field when reason is not null then 'occurred_at' end as field
 from timed
 """
@@ -235,8 +238,9 @@ _ANSWERS = 4096
 #: What of a good record no statement gives.
 _KEPT = [*(name for name, _ in _COORDINATES), "payload_hash"]
 #: What the statement reads of a record, and its place.
-_GIVEN = pa.schema([RECORDS.field("kafka_timestamp"), ("text", pa.string()), ("place", pa.int64())])
-_LOOKED_AT = {"kafka_timestamp", *_VERDICT}
+_CLOCKS = ("kafka_timestamp", "landed_at")
+_GIVEN = pa.schema([*(RECORDS.field(name) for name in _CLOCKS), ("text", pa.string()), ("place", pa.int64())])
+_LOOKED_AT = {*_CLOCKS, *_VERDICT}
 
 
 @dataclass(frozen=True)
@@ -272,8 +276,9 @@ def judge(
 ) -> Judged:
     """Tell a batch of Kafka records (columns of `RECORDS`) apart into accepted and rejected rows.
 
-    A record dated more than `future_tolerance` after its Kafka timestamp is rejected as `occurred_in_future`. A record
-    that came from a file has no Kafka timestamp: its `received_at` serves, and without that nothing is too far ahead.
+    A record dated more than `future_tolerance` after it was landed is rejected as `occurred_in_future`. A record of an
+    older lake has no `landed_at`: its Kafka timestamp serves. A record of a file has neither: its `received_at` serves,
+    and without that nothing is too far ahead.
     Where `received_at` and `sent_at` differ by more than `clock_tolerance`, the device's clock is wrong, and
     `occurred_at` is corrected by the difference; up to it (inclusive) the difference is transit, and nothing moves.
     Never raises for a bad record: the reason, the field's path and a detail stand in its row.
@@ -571,6 +576,7 @@ def records_of(values: Iterable[bytes | None], *, topic: str | None = None) -> p
             "partition": pa.array([0] * len(listed), pa.int32()),
             "offset": pa.array(range(len(listed)), pa.int64()),
             "kafka_timestamp": pa.nulls(len(listed), UTC_MICROSECONDS),
+            "landed_at": pa.nulls(len(listed), UTC_MICROSECONDS),
             "key": pa.nulls(len(listed), pa.binary()),
             "value": pa.array(listed, pa.binary()),
         },

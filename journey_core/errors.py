@@ -9,6 +9,8 @@
     ├── LandingGapError          Kafka no longer holds what the lake has not landed yet
     ├── SupersededError          another lander has committed the same range: nothing is lost
     ├── StorageError             the disk is full or refuses to be written
+    │   └── DamagedError         a file of ours is not what was written: exit 1
+    ├── LostLakeError            the lake that a build was made from is not there any more
     ├── CheckFailedError         a contract of a table is broken: exit 1
     └── RefusedError             a release would lack most of what it should hold: exit 1
 
@@ -56,6 +58,16 @@ class SupersededError(JourneyError):
 
 class StorageError(JourneyError):
     """The disk is full, or refuses to be written."""
+
+
+class DamagedError(StorageError):
+    """A file that this program wrote is missing, cut off, or holds something else."""
+
+    exit_code = 1
+
+
+class LostLakeError(JourneyError):
+    """The lake that a build or a release was made from is not there, or a part of it is missing."""
 
 
 class CheckFailedError(JourneyError):

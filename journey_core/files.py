@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def swap(path: Path, text: str) -> None:
-    """Replace a file so that a reader, or a power cut, finds the old text or the new one, never a part."""
+def swap(path: Path, text: str, mode: int | None = None) -> None:
+    """Replace a file so that a reader, or a power cut, finds the old text or the new one, never a part.
+
+    `mode` is who may read it; None leaves that to the umask.
+    """
     aside = path.with_name(f".{path.name}.tmp")
     aside.write_text(text + "\n")
+    if mode is not None:
+        aside.chmod(mode)
     fsync(aside)
     aside.replace(path)
     fsync(path.parent)

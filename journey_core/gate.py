@@ -71,7 +71,7 @@ def require_kept(warehouse: Warehouse, before: Release) -> None:
         with warehouse.connect() as connection:
             ((customers, lost),) = connection.execute(_LOST, [files["identity_map"]]).fetchall()
             ((gaps,),) = connection.execute(_GAPS, [files["landing_gaps"]]).fetchall()
-    except (KeyError, duckdb.IOException):
+    except (KeyError, duckdb.Error):
         return  # a release of before these tables, or damaged: it holds back no better one
     if lost > customers * _MOST and not gaps:
         raise RefusedError(

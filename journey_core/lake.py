@@ -30,7 +30,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.writer import WriterProperties
 from deltalake.writer.properties import ColumnProperties
 
+from journey_core.checksums import forget_gone, record, recorded
 from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENTS, UTC_MICROSECONDS, Judged
+from journey_core.damage import damaged_log, first_line, raise_if_unreadable, reading
 from journey_core.errors import StorageError, SupersededError
 from journey_core.files import fsync
 from journey_core.identity import Identity
@@ -175,7 +177,7 @@ class Snapshot:
         ]
         if not parts:
             return {}
-        with duckdb.connect() as connection:
+        with reading([file for name in LANDED for file in self.files(name)]), duckdb.connect() as connection:
             rows = connection.execute(
                 "select topic, generation, partition, sum(accepted)::bigint, sum(1 - accepted)::bigint "
                 f"from ({' union all '.join(parts)}) as landed group by all"
@@ -223,8 +225,8 @@ class Lake:
         """The newest committed state. Of a snapshot that is no longer needed (`since`) only what is new is read."""
         if since is None:
             return Snapshot({name: self._table(name, schema) for name, schema in TABLES.items()})
-        with _storage_errors(self.root):
-            for table in since.tables.values():
+        for name, table in since.tables.items():
+            with _log_errors(self.root / name):
                 table.update_incremental()
         return since
 
@@ -312,6 +314,8 @@ class Lake:
                 hours = math.ceil(keep / timedelta(hours=1))
                 removed += len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
                 table.create_checkpoint()
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
+                self._record_log(name)
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
@@ -325,9 +329,10 @@ class Lake:
         with duckdb.connect() as connection:
             for name in LANDED:
                 if files := snapshot.files(name):
-                    found[name] = connection.sql(
-                        f"from {_theirs(connection, files, name, person, identity or Identity())}"
-                    ).to_arrow_table()
+                    with reading(files):
+                        found[name] = connection.sql(
+                            f"from {_theirs(connection, files, name, person, identity or Identity())}"
+                        ).to_arrow_table()
         return found
 
     def erase(self, found: Mapping[str, pa.Table]) -> tuple[int, int]:
@@ -357,6 +362,7 @@ class Lake:
                 for path in (self.root / name / "_delta_log").iterdir():
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
+                self._record_log(name)
         gone = sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
         return gone, sum(rows.num_rows for rows in found.values()) - gone
 
@@ -364,7 +370,7 @@ class Lake:
         """Change a table's files, again from the start where somebody else was faster."""
         for left in reversed(range(_TRIES)):
             table = self.snapshot().tables[name]
-            with _storage_errors(self.root), self._locked(fcntl.LOCK_SH):
+            with _storage_errors(self.root, list(map(unquote, table.file_uris()))), self._locked(fcntl.LOCK_SH):
                 try:
                     change(table)
                     _sync(table)
@@ -390,6 +396,21 @@ class Lake:
                 raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error
             _sync(table)
 
+    def missing(self) -> list[str]:
+        """The tables that are not there; all of them where no lake has been begun."""
+        return [name for name in TABLES if not any((self.root / name / "_delta_log").glob("*.*"))]
+
+    def holds_data(self) -> bool:
+        """Whether a file of rows lies there, be its table there or not."""
+        return any(True for name in TABLES for _ in (self.root / name).glob("*.parquet"))
+
+    def _record_log(self, name: str) -> None:
+        """The checksums of what delta-rs has written by itself; those of files that are gone go too."""
+        log = self.root / name / "_delta_log"
+        known = recorded(self.root)
+        record(self.root, [path for path in log.iterdir() if f"{name}/_delta_log/{path.name}" not in known])
+        forget_gone(self.root)
+
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
         """Who writes files and then commits them shares the lock; who deletes what no commit names is alone.
@@ -402,15 +423,31 @@ class Lake:
 
     def _table(self, name: str, schema: pa.Schema) -> DeltaTable:
         path = self.root / name
-        with _storage_errors(self.root):
+        with _log_errors(path):
             try:
-                return DeltaTable(str(path))
+                return _opened(path)
             except TableNotFoundError:
-                path.mkdir(parents=True, exist_ok=True)
-                # Another lander may create it between our look and our step: then open theirs.
-                with suppress(CommitFailedError):
-                    DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
-            return DeltaTable(str(path))
+                # A new log would begin an empty lake over the files of the old one.
+                if any(path.glob("*.parquet")):
+                    raise damaged_log(path, "it is gone, and the files that it names are not") from None
+        with _storage_errors(self.root):
+            path.mkdir(parents=True, exist_ok=True)
+            # Another lander may create it between our look and our step: then open theirs.
+            with suppress(CommitFailedError):
+                DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
+                record(self.root, (path / "_delta_log").glob("*.json"))
+        with _log_errors(path):
+            return _opened(path)
+
+
+def _opened(path: Path) -> DeltaTable:
+    table = DeltaTable(str(path))
+    # delta-rs passes over a commit that is empty, and its rows would be gone without a word.
+    for commit in (path / "_delta_log").glob("*.json"):
+        with suppress(FileNotFoundError):  # an old one that delta-rs clears away just now
+            if commit.stat().st_size == 0:
+                raise damaged_log(path, f"{commit.name} is empty")
+    return table
 
 
 def _superseded(names: Sequence[str]) -> SupersededError:
@@ -433,7 +470,7 @@ def rows_of(files: Sequence[str]) -> str:
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     return (
         "(select * replace (coalesce(generation, 0)::integer as generation) from ("
-        "select null::integer as generation where false union all by name "
+        "select null::integer as generation, null::timestamptz as landed_at where false union all by name "
         f"select * from read_parquet([{listed}], union_by_name = true)))"
     )
 
@@ -442,7 +479,7 @@ def _batches(snapshot: Snapshot, size: int) -> Iterator[pa.Table]:
     """The rejected records as they came off Kafka, in batches of at most `size`; not those that are too large still."""
     columns = ", ".join(f'"{name}"' for name in RECORDS.names)
     for file in snapshot.files("rejected_events"):
-        with duckdb.connect() as connection:
+        with reading([file]), duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
             found = connection.sql(
                 f"select {columns} from {rows_of([file])} where coalesce(octet_length(value), 0) <= {LARGEST_EVENT}"
@@ -455,7 +492,7 @@ def _not_in(rows: pa.Table, files: Sequence[str]) -> pa.Table:
     """The rows whose coordinates are not in these files."""
     if not files or not rows.num_rows:
         return rows
-    with duckdb.connect() as connection:
+    with reading(files), duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("incoming", rows)
         missing = connection.sql(
@@ -521,7 +558,7 @@ def _theirs(
             or coalesce(as_text(key) in (select identifier from known), false)
         """
     return f"""(
-        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp,
+        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp, landed_at,
             -- The bytes of a record that was refused cannot be redacted: it goes as a whole.
             {name == "rejected_events"} or {is_theirs} as is_gone,
             payload_hash as hash_before,
@@ -568,18 +605,33 @@ def _sync(table: DeltaTable) -> None:
     root = Path(unquote(table.table_uri.removeprefix("file://")))
     log = root / "_delta_log" / f"{table.version():020}.json"
     added = [json.loads(line)["add"]["path"] for line in log.read_text().splitlines() if line.startswith('{"add"')]
-    for path in [*(root / unquote(name) for name in added), log, log.parent, root]:
+    files = [root / unquote(name) for name in added]
+    for path in [*files, log, log.parent, root]:
         fsync(path)
+    checkpoint = log.with_name(f"{table.version():020}.checkpoint.parquet")
+    record(root.parent, [*files, log, *([checkpoint] if checkpoint.exists() else [])])
 
 
 @contextmanager
-def _storage_errors(root: Path) -> Iterator[None]:
+def _log_errors(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, DeltaError) as error:
+        if isinstance(error, TableNotFoundError):
+            raise
+        raise damaged_log(table, error) from error
+
+
+@contextmanager
+def _storage_errors(root: Path, files: Sequence[str] = ()) -> Iterator[None]:
+    """Raises StorageError where the disk refuses; DamagedError where one of `files`, which are read, is damaged."""
     try:
         yield
     except (OSError, DeltaError) as error:
         if isinstance(error, CommitFailedError):
             raise
+        raise_if_unreadable(files, error)
         raise StorageError(
-            f"the lake {root} cannot be written: {error}. Free some space or check its permissions, then land again; "
-            "nothing is lost"
+            f"the lake {root} cannot be written: {first_line(error)}. Free some space or check its permissions, then "
+            "run the same command again. What was committed before stays"
         ) from error

@@ -17,14 +17,16 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS, Judged
+from journey_core.errors import DamagedError
 from journey_core.files import swap
 from journey_core.identity import Identity, register
 from journey_core.models import quoted, shipped_models
 
 ERASED = "(erased)"
-_WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp")
+_WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp", "landed_at")
 #: What becomes of the other columns of `lake.rejected_events`: column → SQL.
 BLANK = {name: "null" for name in REJECTED_EVENTS.names if name not in _WHERE} | {
     "reason": "'erased'",
@@ -124,6 +126,16 @@ def numbered(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
     return f"(select {columns} from landed)"
 
 
+@dataclass(frozen=True)
+class _Fingerprints:
+    salt: str
+    identifiers: dict[str, str]
+    records: list[str]
+
+
+_FINGERPRINTS = TypeAdapter(_Fingerprints)
+
+
 @dataclass
 class Erasures:
     """The fingerprints of everybody who was erased; kept in `path`."""
@@ -136,7 +148,17 @@ class Erasures:
     @classmethod
     def read(cls, path: Path) -> Erasures:
         """Those of the file, or none."""
-        return cls(path, **json.loads(path.read_text())) if path.exists() else cls(path)
+        if not path.exists():
+            return cls(path)
+        try:
+            kept = _FINGERPRINTS.validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:  # a ValidationError of pydantic is a ValueError
+            said = str(error) if isinstance(error, OSError) else "it holds something else"
+            raise DamagedError(
+                f"{path}, by which erased people are known again, is damaged: {said}. Restore it from a backup: "
+                "without it, they would come back from Kafka"
+            ) from error
+        return cls(path, **vars(kept))
 
     def knows(self, namespace: str, identifier: str) -> bool:
         """Whether somebody with this identifier (normalised) was erased."""

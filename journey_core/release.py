@@ -11,28 +11,36 @@ ever published is never written again, so a reader that holds a manifest reads o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from journey_core.errors import InputError, NotBuiltError, StorageError
+from journey_core.checksums import sha256_of
+from journey_core.damage import first_line
+from journey_core.errors import DamagedError, NotBuiltError, StorageError
 from journey_core.files import fsync, swap
+from journey_core.manifest import current_manifest, faults, manifests, read_current, read_manifest
 from journey_core.models import Contract, quoted
+from journey_core.modes import PRIVATE, also_let_read, let_read, of_folders, of_home, share
 from journey_core.privacy import Person, redacted
-from journey_core.warehouse import Build, Warehouse, fetch, last_build
+from journey_core.warehouse import Build, Warehouse, last_build
 
 # Where a release is written before it has its name.
 _PUBLISHING, _ERASING = ".publishing-", ".erasing-"
+_REMEDY = (
+    "Run: journey verify, which names every damaged file, then journey build && journey check && journey publish, "
+    "which writes the release again"
+)
+#: Where a query spills.
+QUERYING = ".querying-"
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,11 @@ class Release:
         """The release's id, which is also its folder's name."""
         return str(self.manifest["release"])
 
+    @property
+    def is_of_a_lake(self) -> bool:
+        """Whether it was built from a lake: only a lake's identity names tables and their versions."""
+        return "@" in self.manifest["source"]
+
     def files(self, table: str) -> list[Path]:
         """The Parquet files of `marts.<table>`, absolute."""
         return [(self.root / file["path"]).resolve() for file in self.manifest["tables"][table]["files"]]
@@ -59,23 +72,35 @@ class Release:
 
 
 def publish_release(
-    warehouse: Warehouse, build: Build, tables: Sequence[Contract], root: Path, data_docs: Path | None, keep: int = 10
+    warehouse: Warehouse,
+    build: Build,
+    tables: Sequence[Contract],
+    root: Path,
+    data_docs: Path | None,
+    keep: int = 10,
+    mode: int = PRIVATE,
 ) -> Release:
-    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing.
+    """Write `build`'s tables as an immutable release and make it current. The same build again changes nothing, unless
+    the release is damaged: then it is written again, under its name.
 
-    Keeps the newest `keep` releases. Raises StorageError where the disk refuses; the previous release stays current.
+    `mode` is who may read it, as of a file (0o600, 0o640, 0o644). Keeps the newest `keep` releases. Raises StorageError
+    where the disk refuses; the previous release stays current.
     """
     as_of = f"{build.as_of:%Y%m%dT%H%M%SZ}" if build.as_of else "empty"
     name = f"{as_of}-{build.build_id}"
-    current = _read_manifest(root)
-    if current is not None and current["release"] == name:
-        return Release(root, current, is_new=False)
+    before = _placed(root, name)
+    if before is not None and before == current_manifest(root) and is_catalog_of(Release(root, before)):
+        share(root, name, mode)
+        return Release(root, before, is_new=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root.parent, prefix=_PUBLISHING) as aside:
-            manifest = _place(warehouse, build, tables, root, name, data_docs, Path(aside))
+            manifest = before or _place(warehouse, build, tables, root, name, data_docs, Path(aside), mode)
             catalog = _write_catalog(Path(aside), Release(root, manifest))
-            swap(root / "current.json", json.dumps(manifest, indent=1))
+            also_let_read(root.parent, of_home(mode))
+            also_let_read(root, of_folders(mode))
+            swap(root / "current.json", json.dumps(manifest, indent=1), mode)
+            catalog.chmod(mode)
             catalog.replace(root / "catalog.duckdb")
         _forget(root, name, keep)
     except (OSError, duckdb.IOException) as error:
@@ -91,24 +116,38 @@ def erase_from_releases(root: Path, person: Person) -> int:
     A published path is never written again, and the old ones are deleted: readers of a manifest read anew.
     Aggregates stay as they were counted, but for rows that bear a name. Data Docs that name the person are left out.
     """
-    for prefix in (_PUBLISHING, _ERASING):
+    for prefix in (_PUBLISHING, _ERASING, QUERYING):
         for left in root.parent.glob(f"{prefix}*"):
             shutil.rmtree(left)  # by a run that was killed
-    current = _read_manifest(root)
+    current = read_current(root)
     changed = 0
-    for old in sorted(path.parent for path in root.glob("*/manifest.json")):
-        manifest = json.loads((old / "manifest.json").read_text())
+    remedy = "It cannot be written again without them. Delete its folder, then run the same command again"
+    # All of them first: nothing is rewritten where one cannot be.
+    readable = {
+        old: read_manifest(old / "manifest.json", remedy) for old in sorted(root.glob("*")) if not old.is_file()
+    }
+    for old, manifest in readable.items():
         name = f"{manifest['release']}.erased"
         while (root / name).exists():
             name += ".erased"
         with TemporaryDirectory(dir=root.parent, prefix=_ERASING) as aside:
-            if not _write_without(person, old, manifest, Path(aside) / name, name):
-                continue
+            try:
+                if not _write_without(person, old, manifest, Path(aside) / name, name):
+                    continue
+            except duckdb.Error as error:
+                require_whole(Release(root, read_manifest(old / "manifest.json", remedy)), remedy)
+                raise StorageError(
+                    f"release {old.name} cannot be written again: {first_line(error)}. Free some space, then run the "
+                    "same command again"
+                ) from error
+            mode = S_IMODE((old / "manifest.json").stat().st_mode)
+            let_read(Path(aside) / name, mode)
             written = json.loads((Path(aside) / name / "manifest.json").read_text())
             (Path(aside) / name).rename(root / name)
             if current is not None and current["release"] == manifest["release"]:
                 catalog = _write_catalog(Path(aside), Release(root, written))
-                swap(root / "current.json", json.dumps(written, indent=1))
+                swap(root / "current.json", json.dumps(written, indent=1), mode)
+                catalog.chmod(mode)
                 catalog.replace(root / "catalog.duckdb")
         shutil.rmtree(old)
         changed += 1
@@ -134,7 +173,6 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
                 columns = dict(row[:2] for row in connection.execute(f"describe from {before}").fetchall())
                 kept = f"select * replace ({_redacted(columns)}) from {before} where not ({_is_theirs(columns)})"
                 connection.execute(f"copy ({kept}) to '{_quoted(target)}' (format parquet, compression zstd)")
-                target.chmod(0o444)
                 fsync(target)
                 after = f"read_parquet('{_quoted(target)}')"
                 ((entry["rows"], differ),) = connection.execute(
@@ -144,7 +182,7 @@ def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: 
                 file |= {
                     "path": f"{name}/{table}/{target.name}",
                     "bytes": target.stat().st_size,
-                    "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                    "sha256": sha256_of(target),
                 }
     docs = old / "data_docs"
     if docs.exists() and not _names(docs, person):
@@ -190,8 +228,16 @@ def _names(folder: Path, person: Person) -> bool:
 
 def published(root: Path) -> Release | None:
     """The current release; None where nothing is published."""
-    manifest = _read_manifest(root)
+    manifest = read_current(root)
     return None if manifest is None else Release(root, manifest, is_new=False)
+
+
+def newest(root: Path) -> Release | None:
+    """The current release; where `current.json` is damaged or gone, the newest that lies there, if any does."""
+    for manifest in [current_manifest(root), *reversed(manifests(root).values())]:
+        if manifest is not None:
+            return Release(root, manifest, is_new=False)
+    return None
 
 
 def current_release(root: Path) -> Release:
@@ -202,40 +248,18 @@ def current_release(root: Path) -> Release:
     return release
 
 
-def query_release(release: Release, sql: str) -> pa.Table:
-    """The rows of one select over `marts.*` of a release, read-only: the query sees these files and nothing else."""
-    with _reader(release) as connection:
-        _require_one_select(connection, sql)
-        return fetch(connection, sql)
+def require_whole(release: Release, remedy: str = _REMEDY) -> None:
+    """Raises DamagedError where a file is not what the manifest says."""
+    for path, fault in faults(release.root, release.manifest):
+        if fault:
+            raise damaged_release(release, f"{path} {fault}", remedy)
 
 
-def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """DuckDB's allowed directories permit writing too: `copy ... to` a published file must not come through."""
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise InputError(f"the query does not work: {error}") from error
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise InputError("a release is read-only: write one `select`")
+def damaged_release(release: Release, why: str, remedy: str = _REMEDY) -> DamagedError:
+    return DamagedError(f"release {release.name} is damaged: {why}. {remedy}")
 
 
-@contextmanager
-def _reader(release: Release) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set allowed_directories = [?]", [str((release.root / release.name).resolve())])
-        connection.execute("set enable_external_access = false")
-        try:
-            _create_views(connection, "marts", release)
-        except duckdb.IOException as error:
-            raise StorageError(
-                f"release {release.name} is damaged: {error}. Run: journey build --full, check, publish"
-            ) from error
-        connection.execute("set lock_configuration = true")
-        yield connection
-
-
-def _create_views(connection: duckdb.DuckDBPyConnection, schema: str, release: Release) -> None:
+def create_views(connection: duckdb.DuckDBPyConnection, schema: str, release: Release) -> None:
     connection.execute(f"create schema {schema}")
     for table in release.manifest["tables"]:
         files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in release.files(table))
@@ -250,23 +274,45 @@ def _place(
     name: str,
     data_docs: Path | None,
     aside: Path,
+    mode: int,
 ) -> dict[str, Any]:
-    """Write the release aside and rename it into place; where it lies there already, take it as it is."""
-    if not (root / name).exists():
-        folder = aside / name
-        folder.mkdir()
-        manifest = _write(warehouse, build, tables, folder, name)
-        if data_docs is not None:
-            shutil.copytree(data_docs, folder / "data_docs")
-        try:
-            folder.rename(root / name)
-        except OSError:
-            if not (root / name).exists():  # else another publisher of the same build was faster
-                raise
-        else:
-            return manifest
-    placed: dict[str, Any] = json.loads((root / name / "manifest.json").read_text())
-    return placed
+    """Write the release aside and rename it into place, which a damaged one of its name leaves."""
+    folder = aside / name
+    folder.mkdir()
+    manifest = _write(warehouse, build, tables, folder, name)
+    if data_docs is not None:
+        shutil.copytree(data_docs, folder / "data_docs")
+    let_read(folder, mode)
+    if (root / name).exists() and _placed(root, name) is None:
+        (root / name).rename(aside / "damaged")
+    try:
+        folder.rename(root / name)
+    except OSError:
+        if (placed := _placed(root, name)) is None:  # else another publisher of the same build was faster
+            raise
+        return placed
+    return manifest
+
+
+def _placed(root: Path, name: str) -> dict[str, Any] | None:
+    """The manifest of a release that lies in its place, whole; None where it does not."""
+    manifest = manifests(root).get(root / name)
+    return None if manifest is None or any(fault for _, fault in faults(root, manifest)) else manifest
+
+
+def is_catalog_of(release: Release) -> bool:
+    """Whether `catalog.duckdb` opens, and its views are those of the release."""
+    catalog = release.root / "catalog.duckdb"
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{_quoted(catalog)}' as catalog (read_only)")
+            views = connection.execute(
+                "select view_name from duckdb_views() where database_name = 'catalog' and contains(sql, $1)",
+                [f"{release.name}/"],
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return {name for (name,) in views} == set(release.manifest["tables"])
 
 
 def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folder: Path, name: str) -> dict[str, Any]:
@@ -287,20 +333,20 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
             rows = f"select * {replaced} from {contract.table} {order}"
             connection.execute(f"copy ({rows}) to '{target}' (format parquet, compression zstd)")
             fsync(path)
-            path.chmod(0o444)
             written[table] = {
                 "rows": build.rows[contract.table],
                 "files": [
                     {
                         "path": f"{name}/{table}/{path.name}",
                         "bytes": path.stat().st_size,
-                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                        "sha256": sha256_of(path),
                     }
                 ],
             }
     manifest = {
         "release": name,
         "build_id": build.build_id,
+        "build_order": build.build_order,
         "as_of": build.as_of.isoformat() if build.as_of else None,
         "taxonomy": build.taxonomy,
         "taxonomy_sha256": build.taxonomy_fingerprint,
@@ -320,25 +366,13 @@ def _write_catalog(folder: Path, release: Release) -> Path:
         quoted = str(catalog).replace("'", "''")
         connection.execute(f"attach '{quoted}' as catalog (storage_version 'v1.0.0')")
         connection.execute("use catalog")
-        _create_views(connection, "marts", release)
+        create_views(connection, "marts", release)
         connection.execute("use memory")
         connection.execute("detach catalog")
     return catalog
 
 
-def _read_manifest(root: Path) -> dict[str, Any] | None:
-    try:
-        manifest: dict[str, Any] = json.loads((root / "current.json").read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StorageError(
-            f"{root / 'current.json'} is no manifest: {error}. Remove it, then: journey publish"
-        ) from error
-    return manifest
-
-
 def _forget(root: Path, current: str, keep: int) -> None:
-    folders = sorted((path.parent for path in root.glob("*/manifest.json")), key=lambda path: path.stat().st_mtime)
+    folders = [folder for folder, manifest in manifests(root).items() if manifest is not None]
     for folder in [path for path in folders if path.name != current][: max(0, len(folders) - keep)]:
         shutil.rmtree(folder)

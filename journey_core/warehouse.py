@@ -21,10 +21,12 @@ import duckdb
 import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
-from journey_core.errors import InputError, JourneyError, NotBuiltError, StorageError
+from journey_core.damage import first_line, reading
+from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError
 from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
 from journey_core.increment import Slice
+from journey_core.interrupts import interruptible
 from journey_core.lake import LANDING_GAPS, rows_of
 from journey_core.ledger import LEDGERED, Ledger, create_tables
 from journey_core.models import (
@@ -34,12 +36,16 @@ from journey_core.models import (
     fingerprints,
     in_build_order,
     naming,
+    quoted,
     shipped_models,
 )
 from journey_core.parts import Parts
 from journey_core.privacy import Erasures, Person
 from journey_core.taxonomy import Taxonomy
 
+# What DuckDB raises of a file that was cut off, or whose blocks were overwritten; or it is an Error that says so.
+_DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
+_CORRUPT = "Corrupt database file"
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
@@ -76,6 +82,10 @@ class Source:
         """The files that hold its events; none where they are an Arrow table."""
         return self.events if isinstance(self.events, list) else []
 
+    def all_files(self) -> list[str]:
+        """Every file of the lake that a build reads."""
+        return [file for name in _LAKE if isinstance(files := getattr(self, name), list) for file in files]
+
     def news(self, held: Sequence[str]) -> str | None:
         """What to select from for the events in files that are not among `held`; None where one of those is gone."""
         fresh = sorted(set(self.files()) - set(held))
@@ -88,6 +98,8 @@ class Source:
 class Build:
     """One build.
 
+    `build_id` names the build and all those before it whose memory it holds: equal ids mean equal tables, those of the
+    history included. `inputs` names what it was made from alone, `build_order` is its place, from 1.
     `rows` is the row count per mart; `as_of` is UTC and None where no event has come yet; `warnings` say what events
     carry that no table can use.
     """
@@ -102,6 +114,8 @@ class Build:
     rows: dict[str, int]
     asked: dict[str, str | None] = field(default_factory=dict)  # origin, taxonomy, as_of: what it was built from
     warnings: list[str] = field(default_factory=list)  # what the tables leave out, and somebody should look at
+    inputs: str = ""
+    build_order: int = 0
     is_new: bool = True
 
     @property
@@ -122,6 +136,17 @@ class Build:
         return "\n".join([str(self), *(f"warning: {warning}" for warning in self.warnings)])
 
 
+class DamagedWarehouseError(DamagedError):
+    """The warehouse cannot be read. All of it can be built again, but what it remembers of former builds."""
+
+
+def damaged_warehouse(path: Path, why: str) -> DamagedWarehouseError:
+    """What to say of a warehouse that cannot be read. It is made from the lake, or from the file it was built from."""
+    return DamagedWarehouseError(
+        f"{path} is damaged: {why}. Run: journey build --full (with --events FILE if it was built from a file)"
+    )
+
+
 class Warehouse:
     """The warehouse at `path`. `memory_limit` as DuckDB writes it (`8GB`); `threads` None means all cores."""
 
@@ -138,7 +163,10 @@ class Warehouse:
             raise NotBuiltError(f"{self.path} does not exist: nothing is built yet. Run: journey build")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection:
+            with (
+                duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
+                interruptible(connection),
+            ):
                 _prepare(connection)
                 yield connection
         except duckdb.Error as error:
@@ -146,13 +174,15 @@ class Warehouse:
 
     def _told(self, error: duckdb.Error) -> Exception:
         """The error as a user can act on it; one of ours passes through, and a mistake in our own SQL stays itself."""
-        text = str(error)
+        text = first_line(error)
         if isinstance(error, duckdb.OutOfMemoryException):
             return StorageError(f"{text}. Set JOURNEY_DUCKDB_MEMORY_LIMIT; the previous build stays")
-        if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+        if isinstance(error, duckdb.IOException) and "could not set lock" in text.lower():
             return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
-        if isinstance(error, duckdb.IOException) or "could not write" in text.lower():
+        if "could not write" in text.lower() or "no space left" in text.lower() or "cannot open file" in text.lower():
             return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
+        if isinstance(error, _DAMAGE) or _CORRUPT in text:
+            return damaged_warehouse(self.path, text)
         return error
 
     def build(
@@ -171,17 +201,40 @@ class Warehouse:
 
         Both give the same rows. The same input again changes nothing, unless `full`. What depends on a changed taxonomy
         or on changed SQL is built in full, the rest for the customers that new, changed or removed events touch.
+        With `full` a damaged warehouse is replaced: what it remembered of the builds before is lost.
         """
+        asked = (source, taxonomy, as_of, full, named, progress)
+        try:
+            return self._build(*asked)
+        except DamagedWarehouseError:
+            if not full:
+                raise
+            progress("replacing a damaged warehouse", 0, None)
+            with self._set_aside():
+                return self._build(*asked)
+
+    def _build(
+        self,
+        source: Source,
+        taxonomy: Taxonomy,
+        as_of: datetime | None,
+        full: bool,
+        named: str | None,
+        progress: Callable[[str, int, int | None], None],
+    ) -> Build:
         models = in_build_order([*shipped_models(), *compiled_models(taxonomy.models())])
         tables = {f"taxonomy.{name}": table for name, table in taxonomy.tables(as_of).items()}
         code = fingerprints(models, {name: repr(table.to_pylist()) for name, table in tables.items()})
         everything = hashlib.sha256(json.dumps(code).encode()).hexdigest()
-        build_id = hashlib.sha256(f"{source.identity} {everything}".encode()).hexdigest()[:16]
-        with self.connect(read_only=False) as connection:
+        inputs = _digest(f"{source.identity} {everything}")
+        with self.connect(read_only=False) as connection, reading(source.all_files()):
             create_tables(connection)
             last = _last_build(connection)
-            if last is not None and last.build_id == build_id and not full:
+            is_same = last is not None and last.inputs == inputs
+            if last is not None and is_same and not full:
                 return last
+            # To go back to an earlier configuration is another build: what the tables remember has grown meanwhile.
+            build_id = inputs if last is None else last.build_id if is_same else _digest(f"{last.build_id} {inputs}")
             built = {} if full else dict(connection.execute("from meta.models").fetchall())
             work = _Work.of(models, [name for name, digest in code.items() if built.get(name) == digest])
             ledger = Ledger(connection, build_id)
@@ -222,6 +275,8 @@ class Warehouse:
                         "as_of": None if as_of is None else as_of.isoformat(),
                     },
                     warnings=[*_warnings(connection), *identity_warnings(connection)],
+                    inputs=inputs,
+                    build_order=_one(connection, "select coalesce(max(build_order), 0) + 1 from meta.builds"),
                 )
                 facts: Mapping[str, Any] = {name: value for name, value in vars(build).items() if name != "is_new"}
                 ledger.remember(json.dumps(facts, default=lambda instant: instant.isoformat()), code, source.files())
@@ -245,11 +300,39 @@ class Warehouse:
                         shutil.copyfile(log, copy.path.with_name(log.name))
             yield copy
 
+    @contextmanager
+    def _set_aside(self) -> Iterator[None]:
+        """The file is out of the way; after an error it is back, after success it is deleted: it holds people."""
+        with TemporaryDirectory(dir=self.path.parent, prefix=ASKING) as aside:
+            moved = [path for path in self._files() if path.exists()]
+            for path in moved:
+                path.rename(Path(aside) / path.name)
+            try:
+                yield
+            except BaseException:
+                self.remove()
+                for path in moved:
+                    (Path(aside) / path.name).rename(path)
+                raise
+
+    def _files(self) -> list[Path]:
+        return [self.path, self.path.with_name(f"{self.path.name}.wal")]
+
     def remove(self) -> None:
         """Delete the file and what a build left beside it."""
-        for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
+        for path in self._files():
             path.unlink(missing_ok=True)
         shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)
+
+    def read_all(self) -> None:
+        """Read every value of every table once. Raises DamagedError where a block is not as it was written."""
+        with self.connect() as connection:
+            tables = connection.execute(
+                "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+            ).fetchall()
+            for schema, table in tables:
+                connection.execute(f"select max(hash(held)) from {quoted(schema)}.{quoted(table)} as held").fetchall()
+            last_build(connection)
 
     def last_build(self) -> Build:
         """The build that the tables hold now. Raises NotBuiltError where there is none."""
@@ -273,7 +356,7 @@ class Warehouse:
         for model in reversed(models):
             if model.name in wanted:
                 wanted |= model.upstreams
-        with duckdb.connect(config=self._config) as connection:
+        with duckdb.connect(config=self._config) as connection, interruptible(connection):
             _prepare(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
@@ -590,9 +673,17 @@ def _last_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     text = _one(connection, "select arg_max(build, build_order) from meta.builds")
     if text is None:
         return None
-    facts = json.loads(text)
-    as_of = facts.pop("as_of")
-    return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    try:
+        facts = json.loads(text)
+        as_of = facts.pop("as_of")
+        facts.setdefault("inputs", facts["build_id"])  # of before a build had a name beside its inputs
+        return Build(**facts, as_of=datetime.fromisoformat(as_of) if as_of else None, is_new=False)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged_warehouse(Path("warehouse.duckdb"), f"meta.builds is no account of builds: {error}") from error
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

@@ -12,10 +12,10 @@ from pathlib import Path
 from journey_core.contract import Judged
 from journey_core.errors import InputError, NothingAcceptedError, TaxonomyError
 from journey_core.event_files import read_events
-from journey_core.lake import Lake
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import LAKE, Build, Source, Warehouse
 from pipelines.admit import admit
+from pipelines.open_lake import open_lake
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -27,6 +27,7 @@ def build(
     taxonomy: str | None = None,
     as_of: datetime | None = None,
     full: bool = False,
+    new_lake: bool = False,
     into: Warehouse | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
@@ -34,14 +35,14 @@ def build(
     """Build every table from the lake, or from `events`, a file of canonical events (`read_events`).
 
     `as_of` (UTC) defaults to the latest event; later events are then not known. The same input as the last build's
-    changes nothing, unless `full`. `into` is another warehouse than that of `settings`. `say` hears of a file's
-    rejected records. Raises TaxonomyError, StorageError, or InputError, also for a file of which nothing is accepted;
-    the previous tables stay.
+    changes nothing, unless `full`. A lake that is lost is refused, unless `new_lake` (see `open_lake`). `into` is
+    another warehouse than that of `settings`. `say` hears of a file's rejected records. Raises TaxonomyError,
+    StorageError, LostLakeError, or InputError, also for a file of which nothing is accepted; the previous tables stay.
     """
     named = taxonomy or settings.taxonomy
     loaded = load_taxonomy(named)
     warehouse = into or settings.open_warehouse()
-    source = _lake(settings) if events is None else _file(events, settings.by_taxonomy(named), say)
+    source = _lake(settings, new_lake) if events is None else _file(events, settings.by_taxonomy(named), say)
     if events is None and not (source.files() or source.rejected_events or source.landing_gaps):
         _refuse_to_empty(warehouse)
     return warehouse.build(source, loaded, as_of=as_of, full=full, named=_absolute(named), progress=progress)
@@ -94,8 +95,8 @@ def _absolute(taxonomy: str) -> str:
     return str(path.absolute()) if path.suffix in (".yaml", ".yml") else taxonomy
 
 
-def _lake(settings: Settings) -> Source:
-    snapshot = Lake(settings.lake).snapshot()
+def _lake(settings: Settings, new_lake: bool) -> Source:
+    snapshot = open_lake(settings, new_lake=new_lake).snapshot()
     return Source(
         snapshot.identity(),
         snapshot.files("events"),

@@ -7,26 +7,23 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from journey_core.errors import InputError, JourneyError
+from journey_core.errors import InputError
 from journey_core.logs import Record, read_log
-from journey_core.release import current_release, query_release
+from journey_core.query import query_release
+from journey_core.release import current_release
 from pipelines import broker as local_broker
 from pipelines.build import build as build_tables
 from pipelines.check import check as check_tables
 from pipelines.check import require_passed
 from pipelines.compact import compact as compact_lake
 from pipelines.demo import run_demo
+from pipelines.door import run, say, say_json, say_result, shown, talk
 from pipelines.erase import erase as erase_person
 from pipelines.erase import export as export_person
 from pipelines.explain import explain_funnel
@@ -34,13 +31,13 @@ from pipelines.land import land as land_events
 from pipelines.lean import leave_pandas_out
 from pipelines.produce import Produced, send, write_jsonl
 from pipelines.produce import produce as produce_log
-from pipelines.progress import Progress
 from pipelines.publish import publish as publish_tables
 from pipelines.replay import replay_rejected as replay
 from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
 from pipelines.status import status as lake_status
-from pipelines.tables import plain, rows_as_json, rows_as_text
+from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.verify import verify as verify_home
 
 app = typer.Typer(
     help="Multi-channel customer events in; stage-labelled journeys and funnel-drop tables out.\n\n"
@@ -54,30 +51,32 @@ app = typer.Typer(
 broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tests.", no_args_is_help=True)
 app.add_typer(broker, name="broker")
 
+NewLake = Annotated[
+    bool, typer.Option("--new-lake", help="Begin a new lake although this home had one: it is lost for good.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-talk = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @broker.command("start")
 def broker_start(as_json: Json = False) -> None:
     """Start Apache Kafka and wait until it answers (fetched by Maven once; needs Java 17 or newer)."""
-    with _shown() as progress:
+    with shown() as progress:
         status = local_broker.start(Settings(), progress)
-    _say(status, as_json)
+    say_result(status, as_json)
 
 
 @broker.command("stop")
 def broker_stop(as_json: Json = False) -> None:
     """Stop the broker that `start` started; its topics stay on disk."""
     status = local_broker.stop(Settings())
-    _say(status, as_json, text="stopped: no broker of this home runs")
+    say_result(status, as_json, text="stopped: no broker of this home runs")
 
 
 @broker.command("status")
 def broker_status(as_json: Json = False) -> None:
     """Say whether a broker answers, and where. Exit 1 if none does."""
     status = local_broker.status(Settings())
-    _say(status, as_json)
+    say_result(status, as_json)
     if not status.running:
         raise typer.Exit(1)
 
@@ -85,7 +84,9 @@ def broker_status(as_json: Json = False) -> None:
 @app.command()
 def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
-    days: Annotated[int, typer.Option(min=14, max=3650, help="How many days, from 2026-01-01.")] = 90,
+    days: Annotated[
+        int, typer.Option(min=14, max=3650, help="How many, from 2026-01-01; over 90 end on 2026-03-31.")
+    ] = 90,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     out: Annotated[Path | None, typer.Option(help="Write a JSONL file instead of producing to Kafka.")] = None,
     as_json: Json = False,
@@ -96,7 +97,7 @@ def simulate(
     """
     settings = Settings()
     manifest = settings.home / "simulation" / "manifest.json" if out is None else out.with_suffix(".manifest.json")
-    with _shown() as progress:
+    with shown() as progress:
         progress("simulating", 0, None)
         simulation = simulate_shop(customers, days, seed)
         aside = manifest.with_name(f".{manifest.name}")
@@ -113,7 +114,7 @@ def simulate(
         with _file_errors(manifest):
             aside.replace(manifest)
     talk.print(f"manifest: {manifest}")
-    _say(simulation.manifest, as_json)
+    say_result(simulation.manifest, as_json)
 
 
 @app.command()
@@ -154,7 +155,7 @@ def produce(
         if written is not None and written.resolve() in (file.resolve(), mapping.resolve()):
             raise InputError(f"{written} would overwrite what it is made from. Give --out another name")
     log = read_log(file, mapping)
-    with _shown() as progress, _file_errors(out or rejected):
+    with shown() as progress, _file_errors(out or rejected):
         if not is_file:
             rejected.parent.mkdir(parents=True, exist_ok=True)
 
@@ -164,7 +165,7 @@ def produce(
             return send(records, settings, total=log.rows, progress=progress)
 
         produced = produce_log(log, rejected, deliver)
-    _say(produced, as_json)
+    say_result(produced, as_json)
 
 
 @app.command()
@@ -175,15 +176,23 @@ def land(
         bool,
         typer.Option("--accept-gap", help="Go on behind records that Kafka has lost; lake.landing_gaps keeps account."),
     ] = False,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Land Kafka's events in the lake, up to the end offsets seen at the start.
 
     Example: journey land --max-events 100000
     """
-    with _shown() as progress:
-        landed = land_events(Settings(), topics=topic, max_events=max_events, accept_gap=accept_gap, progress=progress)
-    _say(landed, as_json)
+    with shown() as progress:
+        landed = land_events(
+            Settings(),
+            topics=topic,
+            max_events=max_events,
+            accept_gap=accept_gap,
+            new_lake=new_lake,
+            progress=progress,
+        )
+    say_result(landed, as_json)
 
 
 @app.command()
@@ -196,7 +205,7 @@ def status(
     Example: journey status --max-lag 100000
     """
     found = lake_status(Settings(), max_lag=max_lag)
-    _say(found, as_json)
+    say_result(found, as_json)
     if found.is_behind:
         raise typer.Exit(1)
 
@@ -204,25 +213,25 @@ def status(
 @app.command("replay-rejected")
 def replay_rejected(as_json: Json = False) -> None:
     """Judge the rejected records again, after the contract has changed; what keeps it now becomes an event."""
-    with _shown() as progress:
+    with shown() as progress:
         progress("replaying", 0, None)
         replayed = replay(Settings())
-    _say(replayed, as_json)
+    say_result(replayed, as_json)
 
 
 @app.command()
 def compact(as_json: Json = False) -> None:
     """Rewrite the lake's many small files into few large ones, sorted by time; no row changes."""
-    with _shown() as progress:
+    with shown() as progress:
         progress("compacting", 0, None)
         compacted = compact_lake(Settings())
-    _say(compacted, as_json)
+    say_result(compacted, as_json)
 
 
 @app.command()
 def build(
     full: Annotated[
-        bool, typer.Option("--full", help="Build even if nothing has changed since the last build.")
+        bool, typer.Option("--full", help="Build everything anew, also in the place of a damaged warehouse.")
     ] = False,
     as_of: Annotated[str | None, typer.Option(help="Know nothing after this instant, as 2026-03-31T00:00:00Z.")] = None,
     events: Annotated[
@@ -230,25 +239,40 @@ def build(
         typer.Option(help="Build from a file of events (JSON lines or array, .gz, .zst, Parquet), not the lake."),
     ] = None,
     taxonomy: Annotated[str | None, typer.Option(help="A shipped taxonomy's name, or a YAML file.")] = None,
+    new_lake: NewLake = False,
     as_json: Json = False,
 ) -> None:
     """Build journeys and funnels from the lake (or straight from a file, with no broker).
 
     Example: journey build --events shop.jsonl --taxonomy retail
     """
-    with _shown() as progress:
+    with shown() as progress:
         built = build_tables(
             Settings(),
             events=events,
             taxonomy=taxonomy,
             as_of=_instant(as_of),
             full=full,
+            new_lake=new_lake,
             progress=progress,
             say=talk.print,
         )
         for warning in built.warnings:
             talk.print(f"warning: {warning}")
-    _say(built, as_json)
+    say_result(built, as_json)
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Compare every file of lake, warehouse and releases with its checksum. Exit 1 if one is damaged, with its remedy.
+
+    Example: journey verify
+    """
+    with shown() as progress:
+        verified = verify_home(Settings(), progress=progress)
+    say_result(verified, as_json)
+    if verified.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -262,9 +286,9 @@ def erase(
     Example: journey erase --identifier email=ann@example.com
     """
     who = _who(customer, identifier)
-    with _shown() as progress:
+    with shown() as progress:
         erased = erase_person(Settings(), who, progress=progress)
-    _say(erased, as_json)
+    say_result(erased, as_json)
 
 
 @app.command()
@@ -277,7 +301,7 @@ def export(
     Example: journey export --customer ann > ann.jsonl
     """
     for line in export_person(Settings(), _who(customer, identifier)):
-        print(line)
+        say_json(line)
 
 
 def _who(customer: str | None, identifier: str | None) -> str:
@@ -291,9 +315,9 @@ def _who(customer: str | None, identifier: str | None) -> str:
 @app.command()
 def check(as_json: Json = False) -> None:
     """Check every table's contract with Great Expectations. Exit 1 if one is broken."""
-    with _shown() as progress:
+    with shown() as progress:
         result = check_tables(Settings(), progress=progress)
-    _say(result, as_json)
+    say_result(result, as_json)
     require_passed(result)
 
 
@@ -314,7 +338,7 @@ def publish(
 
     Exit 1 if most records are rejected, or most customers of the current release would be lost.
     """
-    _say(
+    say_result(
         publish_tables(Settings(), accept_rejected=accept_rejected, accept_shrinking=accept_shrinking),
         as_json,
     )
@@ -329,8 +353,12 @@ def query(
 
     Example: journey query "select * from marts.funnel_drops where segment_by = 'all'"
     """
-    rows = query_release(current_release(Settings().releases), sql)
-    print(rows_as_json(rows) if as_json else rows_as_text(rows))
+    settings = Settings()
+    rows = query_release(current_release(settings.releases), sql, settings.query_limits)
+    if as_json:
+        say_json(rows_as_json(rows))
+    else:
+        say(rows_as_text(rows))
 
 
 @app.command("explain-funnel")
@@ -346,7 +374,7 @@ def explain(
 
     The answer to "why do my numbers differ?". Example: journey explain-funnel checkout
     """
-    with _shown() as progress:
+    with shown() as progress:
         progress("counting", 0, None)
         explanation = explain_funnel(Settings(), funnel, customer=customer, taxonomy=taxonomy)
     if as_json:
@@ -354,55 +382,41 @@ def explain(
             name: json.loads(rows_as_json(getattr(explanation, name)))
             for name in ("steps", "reasons", "judged", "counts")
         }
-        print(json.dumps({"funnel": explanation.funnel, "customer_id": explanation.customer_id} | parts, indent=1))
+        say_json(json.dumps({"funnel": explanation.funnel, "customer_id": explanation.customer_id} | parts, indent=1))
     else:
-        print(explanation)
+        say(str(explanation))
 
 
 @app.command()
 def demo() -> None:
     """Run all of it: broker, a simulated shop, both Airflow DAGs; print the funnel and three journeys."""
-    with _shown() as progress:
+    with shown() as progress:
         report = run_demo(Settings(), progress, talk.print)
-    print(report)
+    say(report)
+
+
+#: What a command leaves behind that somebody has stopped.
+_STOPPED = {
+    "simulate": "Records that Kafka has acknowledged stay there; the same command sends them all again",
+    "produce": "Records that Kafka has acknowledged stay there; sent again, each event_id counts once",
+    "land": "What was committed stays; the next landing goes on behind it",
+    "build": "The tables of the build before stay",
+    "check": "Nothing was written",
+    "publish": "current.json names one whole release, old or new. Run: journey publish",
+    "erase": "The erasure is not finished: they may still be in some files. Run the same command again to finish it",
+    "demo": "Run: journey demo, to go on",
+    "broker": "A broker that was started goes on. Run: journey broker status",
+} | dict.fromkeys(("query", "export", "explain-funnel", "status"), "Nothing was changed")
 
 
 def main() -> None:
-    """The entry point: a JourneyError is one line on stderr and its exit code."""
-    code = 0
+    """The entry point: `run` says how a command ends."""
     leave_pandas_out()
-    try:
-        app()
-    except SystemExit as done:
-        code = done.code if isinstance(done.code, int) else 1
-    except JourneyError as error:
-        talk.print(f"journey: {error}")
-        code = error.exit_code
-    except ValidationError as error:
-        # The only pydantic model that is filled from the user's own words and not wrapped already: the settings.
-        first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ")
-        name = f"JOURNEY_{str(first['loc'][0]).upper()}={first['input']}: " if first["loc"] else ""
-        talk.print(f"journey: {name}{said}")
-        code = 2
-    except BrokenPipeError:
-        os._exit(141)  # the reader has seen enough (`| head`): what a shell says of SIGPIPE
-    except OSError as error:
-        talk.print(f"journey: {error}. Check the path, its permissions and the space on its disk")
-        code = 2
-    except KeyboardInterrupt:
-        talk.print("journey: stopped. What was committed stays; run the same command again to go on")
-        code = 130
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = 141
-    except OSError as error:
-        os.write(2, f"journey: the answer cannot be written: {error}\n".encode())
-        code = 2
+    arguments = sys.argv[1:]
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "")
+    goes_on = "What was committed stays; run the same command again to go on"
     # Once Great Expectations is imported, DuckDB's binding prints forty lines about its own leaks at a normal exit.
-    os._exit(code)
+    os._exit(run(app, arguments, lambda: _STOPPED.get(verb, goes_on)))
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -424,29 +438,3 @@ def _file_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
-
-
-def _say(result: Any, as_json: bool, text: str | None = None) -> None:
-    if as_json and is_dataclass(result) and not isinstance(result, type):
-        print(json.dumps(asdict(result), default=plain))
-    else:
-        print(text or result)
-
-
-@contextmanager
-def _shown() -> Iterator[Progress]:
-    """A progress bar on a terminal; silence elsewhere."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=talk, transient=True, disable=not talk.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def progress(label: str, done: int, total: int | None) -> None:
-            bar.update(task, description=label, completed=done, total=total)
-
-        yield progress

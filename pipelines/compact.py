@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from journey_core.lake import Compacted, Lake
+from journey_core.lake import Compacted
+from pipelines.open_lake import open_lake
 from pipelines.settings import Settings
 
 
@@ -11,4 +12,4 @@ def compact(settings: Settings) -> Compacted:
 
     Files that nothing has needed for `lake_keep` are removed. Landing may go on meanwhile.
     """
-    return Lake(settings.lake).compact(keep=settings.lake_keep)
+    return open_lake(settings).compact(keep=settings.lake_keep)

@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from journey_core.release import Release, current_release, query_release
+from journey_core.errors import DamagedError
+from journey_core.query import query_release
+from journey_core.release import Release, current_release
 from pipelines import broker
 from pipelines.airflow import run_dag
 from pipelines.produce import send
@@ -83,8 +85,14 @@ def _simulate_once(settings: Settings, progress: Progress) -> str:
     """The shop's records lie in Kafka once: the manifest is written when all of them are acknowledged."""
     path = settings.home / "simulation" / "manifest.json"
     if path.exists():
-        manifest = json.loads(path.read_text())
-        return f"{manifest['records']:,} simulated records are in Kafka already ({path})"
+        try:
+            records = int(json.loads(path.read_bytes())["records"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DamagedError(
+                f"{path} is no manifest of a simulation: {error}. Remove it, then run: journey demo, which sends the "
+                "records again; each event_id counts once"
+            ) from error
+        return f"{records:,} simulated records are in Kafka already ({path})"
     progress("simulating", 0, None)
     simulation = simulate()
     send(simulation.records, settings, total=len(simulation.records), progress=progress)
@@ -99,16 +107,16 @@ def _report(settings: Settings, release: Release) -> str:
         [
             "",
             "Where customers leave the checkout:",
-            rows_as_text(query_release(release, FUNNEL)),
+            rows_as_text(query_release(release, FUNNEL, settings.query_limits)),
             "",
             "... by device:",
-            rows_as_text(query_release(release, DEVICES)),
+            rows_as_text(query_release(release, DEVICES, settings.query_limits)),
             "",
             "What changed there, when, and which signal rose with it (drop rates by week of entry):",
-            rows_as_text(query_release(release, CHANGES)),
+            rows_as_text(query_release(release, CHANGES, settings.query_limits)),
             "",
             "Three journeys:",
-            rows_as_text(query_release(release, JOURNEYS)),
+            rows_as_text(query_release(release, JOURNEYS, settings.query_limits)),
             "",
             f"The release lies in {release.root / release.name} (plain Parquet, one folder per table).",
             f"Its checks: {release.root / release.name / 'data_docs' / 'index.html'}",

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from journey_core.errors import InputError
-from journey_core.lake import Lake
+from journey_core.errors import InputError, JourneyError, StorageError, SupersededError
 from journey_core.privacy import Erasures, Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
 from pipelines.build import build, inputs_of
+from pipelines.open_lake import open_lake
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -57,7 +57,7 @@ def _informed(settings: Settings) -> Iterator[Warehouse]:
     """
     warehouse = settings.open_warehouse()
     # An erasure leaves an empty lake. Where nothing is built and nothing has landed, the warehouse says what to do.
-    has_landed = (settings.lake / "events").exists() and bool(Lake(settings.lake).snapshot().files("events"))
+    has_landed = (settings.lake / "events").exists() and bool(open_lake(settings).snapshot().files("events"))
     last = warehouse.last_build() if warehouse.path.exists() or not has_landed else None
     if last is not None and last.origin != LAKE:
         yield warehouse
@@ -102,7 +102,7 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
     erasures = Erasures.read(settings.erasures)
     is_rest = False
     try:
-        with _informed(settings) as warehouse:
+        with _saying(_NOTHING), _informed(settings) as warehouse:
             person = _person(warehouse, settings, who)
     except InputError:
         namespace, identifier = _named(settings, who)
@@ -111,22 +111,41 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     found = lake.find(person, settings.identity)
     hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
     erasures.add(person, hashes, datetime.now(UTC))
-    progress("erasing from releases", 1, 4)
-    releases = erase_from_releases(settings.releases, person)
-    # Results of checks show values that broke a rule.
-    shutil.rmtree(settings.checks, ignore_errors=True)
-    progress("erasing from the lake", 2, 4)
-    removed, redacted = lake.erase(found)
-    progress("building without them", 3, 4)
-    file, is_rebuilt = _rebuild(settings)
-    if is_rebuilt:
-        settings.open_warehouse().forget(person, erasures if is_rest else None)
+    with _saying(_BEGUN):
+        progress("erasing from releases", 1, 4)
+        releases = erase_from_releases(settings.releases, person)
+        # Results of checks show values that broke a rule.
+        shutil.rmtree(settings.checks, ignore_errors=True)
+        progress("erasing from the lake", 2, 4)
+        removed, redacted = lake.erase(found)
+        progress("building without them", 3, 4)
+        file, is_rebuilt = _rebuild(settings)
+        if is_rebuilt:
+            settings.open_warehouse().forget(person, erasures if is_rest else None)
     progress("erased", 4, 4)
     return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
+
+
+_NOTHING = "This run has erased nothing"
+_BEGUN = "The erasure has begun and is not finished: they may still be in some files. The same command finishes it"
+
+
+@contextmanager
+def _saying(said: str) -> Iterator[None]:
+    """An error of the disk or of a file says how far the erasure has come."""
+    try:
+        yield
+    except StorageError as error:
+        error.args = (f"{error}. {said}",)
+        raise
+    except SupersededError as error:  # which would end well: for landings it is good news
+        raise JourneyError(f"somebody else wrote to the lake all the while: {error}. {said}") from error
+    except OSError as error:
+        raise StorageError(f"{error}. Free some space or check its permissions. {said}") from error
 
 
 def _rebuild(settings: Settings) -> tuple[str | None, bool]:

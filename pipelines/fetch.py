@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import IO, Any, Protocol, cast
 from uuid import UUID
 from zlib import crc32
@@ -65,7 +66,7 @@ class Batch:
 
 @dataclass
 class Polled:
-    """What one poll gave: records (columns of RECORDS but the first two), and the next offset of partitions that moved.
+    """What one poll gave: records (of RECORDS what Kafka says), and the next offset of partitions that moved.
 
     The latter with holes included: nothing of a partition lies before its next offset any more.
     """
@@ -177,8 +178,9 @@ def _size(records: pa.Table) -> int:
 
 def _named(records: pa.Table, topic: str, generation: int) -> pa.Table:
     count = records.num_rows
-    names = pa.repeat(pa.scalar(topic, pa.string()), count), pa.repeat(pa.scalar(generation, pa.int32()), count)
-    return pa.table([*names, *records.columns], schema=RECORDS)
+    alike = {"topic": topic, "generation": generation, "landed_at": datetime.now(UTC)}
+    columns = {name: pa.repeat(pa.scalar(value, RECORDS.field(name).type), count) for name, value in alike.items()}
+    return pa.table({name: columns[name] if name in columns else records[name] for name in RECORDS.names})
 
 
 def _below(records: pa.Table, ends: Mapping[int, int]) -> pa.Table:
@@ -371,8 +373,8 @@ class _Apart:
 
 def _ended(why: object) -> BrokerError:
     return BrokerError(
-        f"the process that reads Kafka has ended ({why}); nothing is lost. Land again; if it stays so, do without that "
-        "process: JOURNEY_LAND_APART_FROM=1000000000"
+        f"the process that reads Kafka has ended ({why}). What was committed stays. Land again; if it stays so, do "
+        "without that process: JOURNEY_LAND_APART_FROM=1000000000"
     )
 
 

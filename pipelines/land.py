@@ -25,6 +25,7 @@ from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
 from pipelines.admit import screen_each, settle
 from pipelines.fetch import AT_ONCE, BYTES_AT_ONCE, Batch, Client, Topic, connect, fetch
+from pipelines.open_lake import open_lake
 from pipelines.progress import Progress, silent
 from pipelines.settings import Settings
 
@@ -72,7 +73,7 @@ def has_news(settings: Settings) -> bool:
         published = current_release(settings.releases).manifest["source"]
     except NotBuiltError:
         return True
-    return bool(published != Lake(settings.lake).snapshot().identity())
+    return bool(published != open_lake(settings).snapshot().identity())
 
 
 def land(
@@ -81,22 +82,25 @@ def land(
     topics: Sequence[str] | None = None,
     max_events: int | None = None,
     accept_gap: bool = False,
+    new_lake: bool = False,
     progress: Progress = silent,
 ) -> Landed:
     """Land every event topic (or just `topics`) up to the end offsets seen at the start.
 
     `max_events` bounds the records of this run; the rest waits for the next one. Raises BrokerError where Kafka does
-    not answer, LandingGapError where it no longer holds what the lake still needs, StorageError where the disk refuses.
+    not answer, LandingGapError where it no longer holds what the lake still needs, StorageError where the disk refuses,
+    LostLakeError where the lake of this home is gone (unless `new_lake`).
     With `accept_gap` such a loss is written down in `lake.landing_gaps` instead, and landing goes on behind it.
     Where another lander was faster nothing is doubled, and this run counts only what it landed itself.
     """
     landed = Landed()
+    lake = open_lake(settings, new_lake=new_lake)
     with connect(settings) as client:
         for topic in event_topics(client) if topics is None else topics:
             left = None if max_events is None else max_events - landed.records
             if left is not None and left <= 0:
                 break
-            for part in _land_topic(topic, client, settings, left, accept_gap, progress):
+            for part in _land_topic(topic, client, lake, settings, left, accept_gap, progress):
                 landed += part
             landed += Landed(topics=(topic,))
     return landed
@@ -108,10 +112,15 @@ def event_topics(client: Client) -> list[str]:
 
 
 def _land_topic(
-    name: str, client: Client, settings: Settings, max_events: int | None, accept_gap: bool, progress: Progress
+    name: str,
+    client: Client,
+    lake: Lake,
+    settings: Settings,
+    max_events: int | None,
+    accept_gap: bool,
+    progress: Progress,
 ) -> Iterator[Landed]:
     """One `Landed` per committed batch."""
-    lake = Lake(settings.lake)
     try:
         while True:
             # In this order: another lander may land meanwhile, and Kafka's ends must not be older than the lake's.

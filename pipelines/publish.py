@@ -6,7 +6,7 @@ from journey_core.checks import read_result
 from journey_core.errors import CheckFailedError, NotBuiltError
 from journey_core.gate import require_accepted, require_kept
 from journey_core.models import contracts
-from journey_core.release import Release, publish_release, published
+from journey_core.release import Release, newest, publish_release
 from pipelines.settings import Settings
 
 
@@ -26,8 +26,14 @@ def publish(settings: Settings, *, accept_rejected: bool = False, accept_shrinki
         raise CheckFailedError(f"build {build.build_id} is not published: {result}")
     if not accept_rejected:
         require_accepted(warehouse)
-    if not accept_shrinking and (before := published(settings.releases)) is not None:
+    if not accept_shrinking and (before := newest(settings.releases)) is not None:
         require_kept(warehouse, before)
     return publish_release(
-        warehouse, build, contracts(), settings.releases, result.data_docs, keep=settings.releases_kept
+        warehouse,
+        build,
+        contracts(),
+        settings.releases,
+        result.data_docs,
+        keep=settings.releases_kept,
+        mode=settings.releases_mode,
     )

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
+from unicodedata import category
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from journey_core.contract import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from journey_core.documents import parse_duration
 from journey_core.errors import BrokerError
 from journey_core.identity import Identity
+from journey_core.modes import PRIVATE
 from journey_core.pseudonyms import Pseudonyms
+from journey_core.query import Limits
 from journey_core.taxonomy import load_taxonomy
 from journey_core.warehouse import Warehouse
 
+#: delta-rs reads these characters as parts of a URL, and would look elsewhere or panic.
+_IN_URLS = "[]?#%\\^|"
+
 
 def _usable_path(path: Path) -> Path:
-    """delta-rs reads these characters as parts of a URL, and would look elsewhere."""
-    if any(character in str(path.absolute()) for character in "[]?#%"):
-        raise ValueError("the path may not contain any of [ ] ? # %")
+    """The path, if every library that gets it finds the same folder there."""
+    if any(character in str(path.absolute()) for character in _IN_URLS):
+        raise ValueError(f"the path may not contain any of {' '.join(_IN_URLS)}")
+    if any(category(character) in ("Cc", "Cs") for character in str(path)):
+        raise ValueError("the path may not contain control characters, line breaks or bytes that are no text")
+    if str(path).startswith("~"):  # a shell would have put the folder in its place, and DuckDB does it later
+        raise ValueError("write the folder itself, or $HOME, in the place of ~")
+    if path.parts[:1] and path.parts[0].endswith(":"):
+        raise ValueError(f"`{path.parts[0]}` would be read as the kind of a URL. Write an absolute path")
     return path
 
 
@@ -31,20 +45,39 @@ def _written_duration(value: Any) -> Any:
     return value if isinstance(value, timedelta) or str(value).startswith("P") else parse_duration(value)
 
 
+def _written_mode(value: Any) -> Any:
+    """`0640`, in octal digits; the owner can always read and write."""
+    if isinstance(value, int):
+        return value
+    if not re.fullmatch("0?6[04][04]", str(value)):
+        raise ValueError("write who may read as chmod does: 0600, 0640 or 0644")
+    return int(value, 8)
+
+
+def _without_users(servers: str | None) -> str | None:
+    if servers is not None and "@" in servers:
+        raise ValueError(
+            "write host:port, without a user or password: those belong in JOURNEY_KAFKA_SASL_USERNAME and _PASSWORD"
+        )
+    return servers
+
+
 Duration = Annotated[timedelta, BeforeValidator(_written_duration)]
 
 
 class Settings(BaseSettings):
     """The settings of one command. `JOURNEY_HOME=/data journey build` sets `home`; every field works alike."""
 
-    model_config = SettingsConfigDict(env_prefix="JOURNEY_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="JOURNEY_", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     home: Annotated[Path, AfterValidator(_usable_path)] = Field(
         Path(".journey"), description="Where everything lies: lake, warehouse, releases, broker data."
     )
     taxonomy: str = Field("retail", description="Name of a shipped taxonomy, or the path of a YAML file.")
 
-    kafka_bootstrap_servers: str | None = Field(
+    kafka_bootstrap_servers: Annotated[str | None, AfterValidator(_without_users)] = Field(
         None, description="host:port, comma separated. Unset: the local broker of `journey broker start`."
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -92,7 +125,8 @@ class Settings(BaseSettings):
         None, ge=0, description="Offsets that a partition may be behind before `journey status` exits 1. Unset: any."
     )
     future_tolerance: Duration = Field(
-        FUTURE_TOLERANCE, description="An event dated further after its Kafka timestamp is `occurred_in_future`."
+        FUTURE_TOLERANCE,
+        description="An event dated further after its landing, by the lander's clock, is `occurred_in_future`.",
     )
     clock_tolerance: Duration = Field(
         CLOCK_TOLERANCE,
@@ -110,9 +144,21 @@ class Settings(BaseSettings):
         None, min_length=16, description="The secret of the pseudonyms. Keep it: another one knows nobody again."
     )
 
-    duckdb_memory_limit: str = Field("8GB", description="DuckDB spills to disk above this.")
+    duckdb_memory_limit: str = Field(
+        "8GB", pattern=r"(?i)^\d+(\.\d+)? ?(B|[KMGT]i?B|%)$", description="DuckDB spills to disk above this."
+    )
     duckdb_threads: int | None = Field(None, ge=1, description="DuckDB threads. Unset: all cores.")
+    query_timeout: Duration = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="How long `journey query` may take."
+    )
+    releases_mode: Annotated[int, BeforeValidator(_written_mode)] = Field(
+        PRIVATE,
+        description="Who may read a published release, as chmod writes it: 0600, 0640 or 0644. Directories get an x "
+        "for each r; nothing published can be written. All else under JOURNEY_HOME is its owner's alone.",
+    )
     releases_kept: int = Field(10, ge=2, description="How many releases stay on disk, the current one included.")
+
+    debug: bool = Field(False, description="Print the traceback of an error that nobody has foreseen.")
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> Self:
@@ -224,6 +270,11 @@ class Settings(BaseSettings):
         """The warehouse of this `home`."""
         return Warehouse(self.warehouse, memory_limit=self.duckdb_memory_limit, threads=self.duckdb_threads)
 
+    @property
+    def query_limits(self) -> Limits:
+        """What `journey query` may use."""
+        return Limits(self.duckdb_memory_limit, self.duckdb_threads, self.query_timeout, self.home)
+
     def refused(self, error: BaseException) -> BrokerError:
         """What to say of a Kafka error: nobody answers, or somebody refuses."""
         servers = ",".join(self.bootstrap_servers)
@@ -240,3 +291,33 @@ class Settings(BaseSettings):
             f"no Kafka broker answers at {servers} ({said}). "
             f"Run: journey broker start, or set JOURNEY_KAFKA_BOOTSTRAP_SERVERS{secured}"
         )
+
+
+#: The variables whose values are never printed.
+SECRETS = frozenset(
+    f"JOURNEY_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if SecretStr in get_args(field.annotation)
+)
+_HIDDEN = "(hidden)"
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """The first thing that is wrong with the settings: the variable, its value unless it is a secret, and why."""
+    first = error.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return said
+    name = f"JOURNEY_{str(first['loc'][0]).upper()}"
+    # Whoever writes an @ into an address writes a password before it.
+    is_hidden = name in SECRETS or (name == "JOURNEY_KAFKA_BOOTSTRAP_SERVERS" and "@" in str(first["input"]))
+    value = _HIDDEN if is_hidden else str(first["input"]).replace("\n", "\\n")
+    return f"{name}={value}: {said}"
+
+
+def concealed(text: str) -> str:
+    """The text without the values of secret settings: a library's error may quote what it was given."""
+    for name, value in os.environ.items():
+        if name.upper() in SECRETS and len(value) > 3:  # what is shorter stands in every text
+            text = text.replace(value, _HIDDEN)
+    return text

@@ -25,7 +25,8 @@ from typing import Any
 from journey_core.events import event_key, topic_of
 from journey_core.logs import Record
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+_SEASON_START = datetime(2026, 1, 1, tzinfo=UTC)
+_LATEST_END = datetime(2026, 4, 1, tzinfo=UTC)
 COUNTRIES = {"ES": 0.4, "PT": 0.25, "FR": 0.2, "DE": 0.15}
 CATEGORIES = ("lamp", "chair", "desk", "rug", "shelf", "mirror")
 NETWORKS = ("instagram", "tiktok", "pinterest")
@@ -118,8 +119,16 @@ class Simulation:
     manifest: Manifest
 
 
+def starts_at(days: int) -> datetime:
+    """When a simulation of `days` begins: 2026-01-01 UTC, or earlier where it would last longer than to 2026-03-31.
+
+    A landing rejects events of the future.
+    """
+    return min(_SEASON_START, _LATEST_END - timedelta(days=days))
+
+
 def simulate(customers: int = 1000, days: int = 90, seed: int = 7, *, causes: bool = True) -> Simulation:
-    """Simulate a shop. Events lie in [2026-01-01, 2026-01-01 + days) UTC; at the defaults some 60,000 records.
+    """Simulate a shop. Events lie in [`starts_at(days)`, + days) UTC; at the defaults some 60,000 records.
 
     Without `causes` nothing is planted: whatever then looks like one is chance.
     """
@@ -130,7 +139,8 @@ class _Shop:
     def __init__(self, customers: int, days: int, seed: int, causes: bool) -> None:
         self.random = random.Random(seed)
         self.days = days
-        self.end = START + timedelta(days=days)
+        self.start = starts_at(days)
+        self.end = self.start + timedelta(days=days)
         self.events: list[dict[str, Any]] = []
         planted = _planted(days)
         if not causes:
@@ -172,7 +182,7 @@ class _Shop:
 
     def _live(self, person: Person) -> None:
         """A person's visits: some come once, some come back all season."""
-        at = START + timedelta(days=self.random.uniform(0, self.days * 0.8))
+        at = self.start + timedelta(days=self.random.uniform(0, self.days * 0.8))
         for _ in range(1 + min(8, int(self.random.expovariate(0.45)))):
             if at >= self.end:
                 break
@@ -190,7 +200,7 @@ class _Shop:
 
     def _evening_on_the_tablet(self, person: Person) -> None:
         """The family's tablet: somebody browses, then logs in; the next evening it is somebody else."""
-        evening = START + timedelta(days=10 + person.number % 2, hours=20)
+        evening = self.start + timedelta(days=10 + person.number % 2, hours=20)
         for minute, logged_in in ((0, False), (3, False), (6, True), (9, True), (12, False)):
             identifiers = {"anonymous_id": self.tablet} | ({"customer_id": person.customer_id} if logged_in else {})
             at = evening + timedelta(minutes=minute)
@@ -309,7 +319,7 @@ class _Shop:
     def _newsletters(self) -> None:
         """Every second week the company writes to its readers, who order some time; some open it, some click."""
         for issue in range(1, self.days // 14 + 1):
-            sent = START + timedelta(days=14 * issue, hours=8)
+            sent = self.start + timedelta(days=14 * issue, hours=8)
             for person in self.people:
                 if not person.orders or not person.reads_email:
                     continue
@@ -451,10 +461,12 @@ def _record(event: dict[str, Any]) -> Record:
 def _planted(days: int) -> list[PlantedCause]:
     """Three causes, each at its own time of the season, none at the same time as another."""
 
+    start = starts_at(days)
+
     def window(first: float, last: float) -> dict[str, Any]:
         return {
-            "starts_at": (START + timedelta(days=round(days * first))).isoformat(),
-            "ends_at": (START + timedelta(days=round(days * last))).isoformat(),
+            "starts_at": (start + timedelta(days=round(days * first))).isoformat(),
+            "ends_at": (start + timedelta(days=round(days * last))).isoformat(),
         }
 
     return [

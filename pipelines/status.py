@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from journey_core.lake import Lake, Partition
 from pipelines.fetch import connect
 from pipelines.land import event_topics, find_gaps
+from pipelines.open_lake import open_lake
 from pipelines.settings import Settings
 
 
@@ -63,11 +64,13 @@ class Status:
 def status(settings: Settings, *, max_lag: int | None = None) -> Status:
     """Compare the lake's offsets with Kafka's ends; nothing is changed.
 
-    `max_lag` defaults to the setting of that name. Raises BrokerError where Kafka does not answer.
+    `max_lag` defaults to the setting of that name. Raises BrokerError where Kafka does not answer,
+    LostLakeError where this home had a lake.
     """
     with TemporaryDirectory() as nothing:
         # A lake is made where it is missing: not by who only asks.
-        snapshot = Lake(settings.lake if settings.lake.exists() else Path(nothing)).snapshot()
+        lake = open_lake(settings)
+        snapshot = (lake if lake.root.exists() else Lake(Path(nothing))).snapshot()
     counts = snapshot.counts()
     found = []
     gaps: list[str] = []

@@ -16,6 +16,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.terminal import visible
+
 #: The Gregorian calendar repeats itself every 400 years.
 _YEARS, _DAYS = 400, 146_097
 _NANOSECONDS = "timestamp[ns"  # pandas alone, where it is installed, has a word for them in Python
@@ -35,7 +37,7 @@ def rows_as_text(rows: pa.Table, most: int = 200) -> str:
         is_number = (
             pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
         )
-        table.add_column(field.name, justify="right" if is_number else "left", no_wrap=True)
+        table.add_column(visible(field.name), justify="right" if is_number else "left", no_wrap=True)
     for row in _rows(_named_once(rows).slice(0, most)):
         table.add_row(*(_cell(value) for value in row.values()))
     console = Console(width=1_000_000, no_color=True, markup=False, emoji=False, highlight=False)
@@ -124,7 +126,7 @@ def _cell(value: Any) -> str:
         return f"{day} {time.partition('.')[0]}"
     if isinstance(value, list):
         return "[" + ", ".join(_cell(item) or "null" for item in value) + "]"
-    return str(value).expandtabs(1)
+    return visible(str(value)).expandtabs(1)
 
 
 def _named_once(rows: pa.Table) -> pa.Table:

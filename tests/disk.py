@@ -14,8 +14,9 @@ JOURNEY = str(Path(sys.executable).with_name("journey"))
 
 # The disk goes with the processes: what is to be looked at afterwards is copied while it is there.
 _SCRIPT = """
-home=$1 size=$2 kept=$3; shift 3
+home=$1 size=$2 kept=$3 filled=$4; shift 4
 mkdir -p "$home" "$kept" && mount -t tmpfs -o size="$size" disk "$home" || exit 77
+[ -z "$filled" ] || cp -a "$filled/." "$home" || exit 78
 "$@" >"$kept/full" 2>&1; echo $? >"$kept/full.code"
 mount -o remount,size=2g "$home"
 "$@" >"$kept/after" 2>&1; echo $? >"$kept/after.code"
@@ -34,14 +35,16 @@ class OnDisk:
     home: Path
 
 
-def on_small_disk(size: int, kept: Path, environment: Mapping[str, str], *arguments: str) -> OnDisk:
+def on_small_disk(
+    size: int, kept: Path, environment: Mapping[str, str], *arguments: str, filled: Path | None = None
+) -> OnDisk:
     """Run `journey *arguments` with JOURNEY_HOME on a disk of `size` bytes, then again with room.
 
-    What is on the disk at the end lies in `kept/home` afterwards.
+    The home is empty at first, or a copy of `filled`. What is on the disk at the end lies in `kept/home` afterwards.
     """
     unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _SCRIPT, "sh"]
     done = subprocess.run(
-        [*unshare, environment["JOURNEY_HOME"], str(size), str(kept), JOURNEY, *arguments],
+        [*unshare, environment["JOURNEY_HOME"], str(size), str(kept), str(filled or ""), JOURNEY, *arguments],
         env=dict(environment),
         capture_output=True,
         text=True,

@@ -34,7 +34,8 @@ followed as (
         end as seconds_from_previous_step,
         greatest(0, epoch(attempt_steps.taken_at - attempt_steps.entered_at)) as seconds_from_entry,
         greatest(0, epoch_us(attempt_steps.next_taken_at - attempt_steps.taken_at)) as microseconds_to_next_step,
-        epoch_us(observation.as_of - attempt_steps.taken_at) as microseconds_observed,
+        -- An event that is dated after its landing lies ahead of `as_of`.
+        greatest(0, epoch_us(observation.as_of - attempt_steps.taken_at)) as microseconds_observed,
         -- Maturity must not depend on the outcome. Converters close at once and leavers late: "not open" would count
         -- last week's converters and miss last week's leavers.
         coalesce(attempt_steps.entered_at + funnels.funnel_window < observation.as_of, false) as is_mature

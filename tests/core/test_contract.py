@@ -172,15 +172,28 @@ def test_unknown_fields_are_kept():
     assert json.loads(row["context"])["page"]["scroll"] == 3
 
 
-def test_one_wrong_clock_does_not_close_everybodys_journey():
-    records = records_of([json.dumps(GOOD).encode()] * 2)
-    stamps = [datetime(2026, 1, 1, 3, 4, tzinfo=UTC), datetime(2026, 1, 1, 3, 3, 59, tzinfo=UTC)]
-    index = records.schema.get_field_index("kafka_timestamp")
-    records = records.set_column(index, "kafka_timestamp", pa.array(stamps, records["kafka_timestamp"].type))
+def stamped(column, *stamps):
+    records = records_of([json.dumps(GOOD).encode()] * len(stamps))
+    index = records.schema.get_field_index(column)
+    return records.set_column(index, column, pa.array(stamps, records[column].type))
+
+
+@pytest.mark.parametrize("clock", ["landed_at", "kafka_timestamp"])
+def test_one_wrong_clock_does_not_close_everybodys_journey(clock):
+    """The lander's clock decides; Kafka's timestamp serves where an older lake has nothing else."""
+    records = stamped(clock, datetime(2026, 1, 1, 3, 4, tzinfo=UTC), datetime(2026, 1, 1, 3, 3, 59, tzinfo=UTC))
     told_apart = judge(records, future_tolerance=timedelta(hours=24))
     assert told_apart.accepted["offset"].to_pylist() == [0], "exactly the tolerance is accepted"
     (row,) = told_apart.rejected.to_pylist()
     assert (row["offset"], row["reason"], row["field"]) == (1, "occurred_in_future", "occurred_at")
+
+
+def test_a_phone_that_says_2099_is_not_believed_by_its_own_timestamp():
+    records = stamped("kafka_timestamp", datetime(2026, 1, 2, tzinfo=UTC))
+    place = records.schema.get_field_index("landed_at")
+    landed = pa.array([datetime(2025, 12, 1, tzinfo=UTC)], records["landed_at"].type)
+    (row,) = judge(records.set_column(place, "landed_at", landed)).rejected.to_pylist()
+    assert row["reason"] == "occurred_in_future"
 
 
 def test_no_record_at_all_is_fine():

@@ -11,7 +11,8 @@ import pytest
 
 from journey_core.errors import InputError, NotBuiltError
 from journey_core.models import contracts
-from journey_core.release import current_release, publish_release, query_release
+from journey_core.query import query_release
+from journey_core.release import current_release, publish_release
 from tests.conftest import event
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from journey_core.models import contracts
-from journey_core.release import publish_release, query_release
+from journey_core.query import query_release
+from journey_core.release import publish_release
 from pipelines.simulate import simulate
 from pipelines.tables import rows_as_text
 from tests.conftest import build_tables

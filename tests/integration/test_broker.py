@@ -10,9 +10,12 @@ from journey_core.errors import BrokerError
 from pipelines import broker
 from pipelines.settings import Settings
 from tests.kafka import two_free_ports
+from tests.pipelines.test_private import modes, private
+
+__all__ = ["private"]  # a fixture
 
 
-def test_start_is_repeatable_stop_is_clean_and_the_topics_stay(home):
+def test_start_is_repeatable_stop_is_clean_and_the_topics_stay(home, private):
     settings = Settings(broker_port=two_free_ports())
     first = broker.start(settings)
     try:
@@ -28,6 +31,8 @@ def test_start_is_repeatable_stop_is_clean_and_the_topics_stay(home):
         broker.start(settings)
         assert list_topics(settings) == ["events.web.v1"]
         assert (home / "broker" / "broker.log").exists()
+        others = {name: mode for name, mode in modes(home).items() if mode & 0o077}
+        assert others == {}, "Kafka's own files are private, too"
     finally:
         broker.stop(settings)
 

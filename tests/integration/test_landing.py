@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError
 
 from journey_core.errors import BrokerError, LandingGapError
 from journey_core.lake import Lake, Partition
@@ -146,9 +148,39 @@ def test_offsets_and_rows_commit_together(on_kafka, topic):
     assert held == 30
 
 
-def test_an_event_from_the_future_is_rejected_against_kafkas_own_clock(on_kafka, topic):
-    send([Record(topic, None, json.dumps(event("e1", "2999-01-01 00:00")).encode())], on_kafka)
+def topic_of_any_time(settings, topic):
+    """As a cluster may be set up, or one of before Kafka 3.6: it believes every timestamp."""
+    limit = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+    with KafkaAdminClient(**settings.kafka) as admin:
+        admin.create_topics({topic: {"num_partitions": 1, "configs": limit}})
+        admin.wait_for_topics([topic])
+
+
+def test_a_phone_that_says_2099_closes_nobodys_journey(on_kafka, topic):
+    """It stamps its event and Kafka's record alike: only the lander's clock can tell."""
+    topic_of_any_time(on_kafka, topic)
+    at = datetime(2099, 1, 1, tzinfo=UTC)
+    with closing(KafkaProducer(**on_kafka.kafka)) as producer:
+        wrong = json.dumps(event("wrong", "2099-01-01 00:00", who={"customer_id": "bob"})).encode()
+        producer.send(topic, value=wrong, timestamp_ms=int(at.timestamp() * 1000))
+        now = json.dumps(event("right", f"{datetime.now(UTC):%Y-%m-%d %H:%M}", who={"customer_id": "ann"})).encode()
+        producer.send(topic, value=now)
+        producer.flush()
+    before = datetime.now(UTC)
     assert land(on_kafka, topics=[topic]).rejected == 1
+    (row,) = pq.read_table(Lake(on_kafka.lake).snapshot().files("rejected_events")).to_pylist()
+    assert (row["event_id"], row["reason"], row["kafka_timestamp"]) == ("wrong", "occurred_in_future", at)
+    assert before <= row["landed_at"] <= datetime.now(UTC)
+    build(on_kafka)
+    with on_kafka.open_warehouse().connect() as connection:
+        journeys = connection.execute("select customer_id, status from marts.journeys").fetchall()
+    assert journeys == [("ann", "open")]
+
+
+def test_the_local_broker_keeps_kafkas_own_limit(on_kafka, topic):
+    create_topics(on_kafka, [topic])
+    with closing(KafkaProducer(**on_kafka.kafka)) as producer, pytest.raises(KafkaError, match="timestamp"):
+        producer.send(topic, value=b"{}", timestamp_ms=4_070_908_800_000).get(timeout=20)  # 2099-01-01
 
 
 def test_a_recreated_topic_is_a_gap_that_is_named_never_skipped(on_kafka, topic):
@@ -173,7 +205,7 @@ def test_a_recreated_topic_that_has_grown_past_the_old_offset_is_no_less_a_gap(o
 
 
 def test_any_timestamp_that_a_producer_writes_lands(on_kafka, topic):
-    create_topics(on_kafka, [topic])
+    topic_of_any_time(on_kafka, topic)
     with closing(KafkaProducer(**on_kafka.kafka)) as producer:
         for stamp in (0, 2**62, 253_402_300_799_999, 1):
             producer.send(topic, value=json.dumps(event("e", "1970-01-01 00:00")).encode(), timestamp_ms=stamp)

@@ -13,7 +13,8 @@ import pytest
 
 from journey_core import models
 from journey_core.errors import CheckFailedError, JourneyError
-from journey_core.release import current_release, query_release
+from journey_core.query import query_release
+from journey_core.release import current_release
 from pipelines.airflow import run_dag
 from pipelines.build import build
 from pipelines.check import check, require_passed

@@ -20,7 +20,8 @@ from journey_core.errors import InputError
 from journey_core.lake import Lake, Partition
 from journey_core.models import contracts
 from journey_core.privacy import Erasures, Person
-from journey_core.release import current_release, publish_release, query_release
+from journey_core.query import query_release
+from journey_core.release import current_release, publish_release
 from journey_core.warehouse import Warehouse
 from pipelines import erase as module
 from pipelines.build import build

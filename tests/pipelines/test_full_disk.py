@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from journey_core.models import contracts
+from journey_core.release import publish_release
+from pipelines.build import build
+from pipelines.settings import Settings
 from tests.conftest import event
 from tests.disk import JOURNEY, on_small_disk
+from tests.pipelines.test_erase import RECORDS, landed, names_left
 
 pytestmark = pytest.mark.integration  # each command is a process of its own
 
@@ -71,3 +76,30 @@ def test_a_file_that_cannot_be_written_is_named():
     full = journey("simulate", "--customers", "20", "--days", "20", "--out", "/dev/full")
     assert full.returncode == 2
     assert "/dev/full cannot be written: [Errno 28] No space left on device" in full.stderr
+
+
+@pytest.mark.parametrize("room", [8, 500, 4_000, 20_000])
+def test_an_erasure_that_does_not_fit_says_so_and_the_same_command_finishes_it(home, tmp_path, room):
+    """`room` is in kilobytes."""
+    settings = Settings(home=home)
+    landed(settings, RECORDS)
+    publish_release(settings.open_warehouse(), build(settings), contracts(), settings.releases, None)
+    filled = tmp_path / "filled"
+    home.rename(filled)
+    used = sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in filled.rglob("*"))
+    found = on_small_disk(
+        used + room * 1024, tmp_path / "disk", os.environ, "erase", "--customer", "ann-41", filled=filled
+    )
+    assert found.full_code in (0, 2), found.full
+    assert "Traceback" not in found.full
+    assert "unexpected" not in found.full
+    if found.full_code == 2:
+        assert "No space left" in found.full or "Free some space" in found.full
+        assert "nothing is lost" not in found.full
+    if "begun" in found.full:
+        assert "The same command finishes it" in found.full
+    elif found.full_code == 2:
+        assert "This run has erased nothing" in found.full
+    # Where there was room enough, nobody is known by that name any more.
+    assert found.after_code == 0 or found.full_code == 0, found.after
+    assert names_left(found.home) == {}

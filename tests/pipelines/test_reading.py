@@ -13,7 +13,8 @@ import pytest
 from journey_core.checks import CheckResult
 from journey_core.errors import InputError, NotBuiltError, RefusedError
 from journey_core.lake import Gap, Lake
-from journey_core.release import current_release, query_release
+from journey_core.query import query_release
+from journey_core.release import current_release
 from journey_core.taxonomy import TAXONOMIES
 from pipelines import publish as module
 from pipelines.build import build

@@ -59,6 +59,17 @@ def test_what_may_still_go_on_is_open_never_abandoned(build_world):
         assert of_ann(tables) == [("journey:1", status, 1)]
 
 
+@pytest.mark.parametrize(("received_at", "status"), [("2026-01-30T20:00:00Z", "open"), (None, "abandoned")])
+def test_a_device_that_is_ahead_closes_nobodys_journey(build_world, received_at, status):
+    """An event dated after its landing is kept; but the instant that it names is over for nobody."""
+    ahead = event("2", "2026-01-31 10:00", who={"customer_id": "zoe"})
+    tables = build_world(
+        [event("1", "2026-01-01 00:00"), ahead | ({"received_at": received_at} if received_at else {})]
+    )
+    journeys = tables.values("select customer_id, status from marts.journeys order by all")
+    assert journeys == [("ann", status), ("zoe", "open")]
+
+
 def test_every_transaction_is_a_whole_journey_and_the_next_one_is_linked(build_world):
     tables = build_world(
         [

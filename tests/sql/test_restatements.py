@@ -12,6 +12,8 @@ import duckdb
 import pytest
 
 from journey_core.errors import NotBuiltError
+from journey_core.models import contracts
+from journey_core.release import publish_release
 from journey_core.taxonomy import Funnel, load_taxonomy
 from journey_core.warehouse import Warehouse
 from tests.conftest import build_tables, event
@@ -96,6 +98,28 @@ def test_time_alone_ends_what_was_open(rebuild):
     tables = rebuild([*BASE, event("4", "2026-02-10 12:00", who={"customer_id": "carl"})])
     assert dict(tables.values(CAUSES))["ann"] == "time"
     assert tables.values("select status from marts.journeys where customer_id = 'ann'") == [("abandoned",)]
+
+
+def test_to_go_back_to_an_earlier_configuration_is_another_build(rebuild, tmp_path):
+    """Its history has grown meanwhile: it shares no release with the build that was made from the same."""
+    shared = [
+        event("1", "2026-01-10 10:00", who=ANN | {"card": "7"}),
+        event("2", "2026-01-11 10:00", who={"card": "7"}),
+    ]
+    by_card = changed("identity", namespaces={"card": "strong"})
+    made = {}
+    for taxonomy in ("retail", by_card, "retail", "retail"):
+        tables = rebuild(shared, taxonomy)
+        release = publish_release(tables.warehouse, tables.build, contracts(), tmp_path / "releases", None)
+        bytes_of_all = [file["sha256"] for table in release.manifest["tables"].values() for file in table["files"]]
+        assert made.setdefault(release.name, bytes_of_all) == bytes_of_all
+        assert release.manifest["build_order"] == len(made)
+    assert len(made) == 3, "the fourth build is the third one"
+    grain = """
+        select count(*) from marts.identity_history
+        group by namespace, identifier, since, valid_from_build having count(*) > 1
+    """
+    assert tables.values(grain) == []
 
 
 def test_another_taxonomy_is_the_cause_of_what_it_changes_and_only_that_is_built(rebuild):
