@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.damage import first_line, reading
+from journey_core.erasures import Erasures
 from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError, TaxonomyError
 from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
@@ -39,7 +40,7 @@ from journey_core.models import (
     shipped_models,
 )
 from journey_core.parts import Parts
-from journey_core.privacy import Erasures, Person
+from journey_core.privacy import Person
 from journey_core.taxonomy import Taxonomy
 
 # What DuckDB raises of a file that was cut off, or whose blocks were overwritten; or it is an Error that says so.
@@ -470,23 +471,25 @@ class Warehouse:
         names = [f"{namespace}\x1f{identifier}" for namespace, identifier in person.identifiers]
         customers = sorted(person.names)
         with self.connect(read_only=False) as connection:
-            connection.execute("set variable prints = $1::varchar[]", [list(erasures.identifiers) if erasures else []])
-            connection.execute("set variable salt = $1", [erasures.salt if erasures else ""])
-            connection.execute(
-                "create temp macro is_erased(name) as"
-                " list_contains(getvariable('prints'), sha256(getvariable('salt') || ':' || name))"
-            )
+            connection.execute("create or replace temp table erased_texts (text varchar)")
+            if erasures is not None:
+                erasures.match(
+                    connection,
+                    "select unnest([namespace || ':' || identifier, 'name:' || customer_id]) as text"
+                    " from meta.identity_history union select 'name:' || customer_id from meta.restatements",
+                )
             for schema in ("meta", "marts"):
                 connection.execute(
                     f"delete from {schema}.identity_history"
                     " where namespace || chr(31) || identifier in (select unnest($1::varchar[]))"
                     " or customer_id in (select unnest($2::varchar[]))"
-                    " or is_erased(namespace || ':' || identifier) or is_erased('name:' || customer_id)",
+                    " or namespace || ':' || identifier in (select text from erased_texts)"
+                    " or 'name:' || customer_id in (select text from erased_texts)",
                     [names, customers],
                 )
                 connection.execute(
                     f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))"
-                    " or is_erased('name:' || customer_id)",
+                    " or 'name:' || customer_id in (select text from erased_texts)",
                     [customers],
                 )
         shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)  # of a build that was killed

@@ -20,13 +20,14 @@ from dataclasses import asdict, is_dataclass
 from types import FrameType
 from typing import Any
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from journey_core.damage import first_line
-from journey_core.errors import JourneyError
+from journey_core.errors import InputError, JourneyError
 from journey_core.interrupts import interrupt_all
 from pipelines.private import PRIVATE_UMASK, who_else_reads
 from pipelines.progress import Progress
@@ -90,6 +91,17 @@ def shown() -> Iterator[Progress]:
             bar.update(task, description=visible(label), completed=done, total=total)
 
         yield progress
+
+
+def require_consent(what: str, *, yes: bool) -> None:
+    """Say what will happen, and ask, unless somebody has said `yes`. Raises InputError where nobody consents."""
+    talk.print(what)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("nothing is changed: there is no terminal to ask on. To go on without a question, add --yes")
+    if not typer.confirm("Go on?", err=True):
+        raise InputError("nothing is changed")
 
 
 def run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str], stopped: Callable[[], str]) -> int:

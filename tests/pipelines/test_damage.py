@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from journey_core.checks import CheckResult
-from journey_core.privacy import Erasures, Person
+from journey_core.erasures import Erasures
+from journey_core.privacy import Person
 from pipelines.settings import Settings
 from tests.commands import journey
 from tests.pipelines.test_erase import RECORDS, landed
@@ -50,7 +51,7 @@ DAMAGES = {
 }
 QUERY = ("query", "from marts.journeys")
 EXPORT = ("export", "--customer", "ann-41")
-ERASE = ("erase", "--customer", "ann-41")
+ERASE = ("erase", "--yes", "--customer", "ann-41")
 LAST_COMMIT = "lake/events/_delta_log/00000000000000000001.json"
 CURRENT, MANIFEST, JOURNEYS = (
     "releases/current.json",
