@@ -1,9 +1,9 @@
--- Every way up a funnel that can matter: from each entry, the chains that some longer or better chain may need.
+-- Where more than times decides, every way up a funnel that can matter: from each entry, the chains that some longer or better chain may need.
 -- Grain: (funnel, customer_id, entry_order, event_orders).
 
 with recursive
 
-matches as (select * from intermediate.funnel_matches),
+matches as (select * from intermediate.funnel_matches where not is_timed),
 
 funnels as (select * from taxonomy.funnels),
 
@@ -57,20 +57,13 @@ entries as (
     select
         matches.*,
         funnels.steps,
-        funnel_steps.slot,
-        funnels.entry,
-        matches.occurred_at = min(matches.occurred_at) over (
-            partition by matches.funnel, matches.customer_id
-        ) as is_first
+        funnel_steps.slot
     from matches
     inner join funnels on matches.funnel = funnels.funnel
     inner join funnel_steps
         on matches.funnel = funnel_steps.funnel
         and matches.step_order = funnel_steps.step_order
-    where
-        (matches.step_order = 1 or funnels.matching = 'any')
-        and (matches.occurred_at >= funnels.entered_from or funnels.entered_from is null)
-        and (matches.occurred_at < funnels.entered_until or funnels.entered_until is null)
+    where matches.can_enter
 ),
 
 -- One round per step. An event is told by its place in its customer's order. `step_times` and `event_orders` stand in
@@ -108,7 +101,6 @@ chains as (
         touches_until as touches_until_first,
         touches_before as touches_before_newest
     from entries
-    where entry <> 'first' or is_first
 
     union all
 

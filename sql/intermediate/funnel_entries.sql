@@ -5,6 +5,8 @@ with
 
 chains as (select * from intermediate.funnel_chains),
 
+timed_entries as (select * from intermediate.funnel_timed_entries),
+
 paths as (select * from intermediate.funnel_paths where step_times is not null),
 
 step_matches as (select * from taxonomy.step_matches),
@@ -94,6 +96,11 @@ openings as (
     from continuations
     where open_from <= open_until
     group by funnel, customer_id, entry_order
+
+    union all
+
+    select funnel, customer_id, entry_order, open_until
+    from timed_entries
 ),
 
 -- Per entry: the deepest chain, each of its required steps as early as can be, then the optional ones. (A window, not
@@ -128,6 +135,11 @@ best_chains as (
                 event_orders := chains.event_orders
             )
         ) = 1
+
+    union all
+
+    select * exclude (open_until)
+    from timed_entries
 ),
 
 -- Back to the order in which the steps are declared.

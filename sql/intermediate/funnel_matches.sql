@@ -310,27 +310,67 @@ useful as (
         or (pooled.place <= pooled.steps and (pooled.sequence is null or needed.pool is not null))
 ),
 
+-- Where an event could take two steps, or its number decides between steps of one instant, chains depend on more than
+-- on times.
+tangled_customers as (
+    select funnel, customer_id
+    from versatile_customers
+
+    union
+
+    select funnel, customer_id
+    from useful
+    group by funnel, customer_id, occurred_at
+    having count(distinct step_order) > 1 and max(sequence) is not null
+),
+
+entering as (
+    select
+        useful.*,
+        (useful.step_order = 1 or funnels.matching = 'any')
+        and coalesce(useful.occurred_at >= funnels.entered_from, true)
+        and coalesce(useful.occurred_at < funnels.entered_until, true) as is_entry,
+        funnels.entry,
+        funnels.matching = 'ordered'
+        and funnels.tie_tolerance = interval 0 second
+        and funnels.required_steps = funnels.steps as is_timed
+    from useful
+    inner join funnels on useful.funnel = funnels.funnel
+),
+
 matches as (
     select
-        useful.* exclude (event_key),
+        entering.* exclude (event_key, is_entry, entry, is_timed),
+        -- `first`: the entries of the first instant, and no other one.
+        entering.is_entry
+        and (
+            entering.entry <> 'first'
+            or entering.occurred_at = min(entering.occurred_at) filter (where entering.is_entry) over (
+                partition by entering.funnel, entering.customer_id
+            )
+        ) as can_enter,
+        entering.is_timed and tangled_customers.customer_id is null as is_timed,
         -- The instant before this one at which the same step could be taken.
-        max(useful.occurred_at) over (
-            partition by useful.funnel, useful.customer_id, useful.step_order, useful.held
-            order by useful.occurred_at
+        max(entering.occurred_at) over (
+            partition by entering.funnel, entering.customer_id, entering.step_order, entering.held
+            order by entering.occurred_at
             groups between unbounded preceding and 1 preceding
         ) as previous_at,
         step_sets.event_key is not null as is_versatile,
         versatile_customers.customer_id is not null as has_versatile,
         touches.touches_before,
         touches.touches_until
-    from useful
+    from entering
     left join step_sets
-        on useful.event_key = step_sets.event_key
-        and useful.funnel = step_sets.funnel
+        on entering.event_key = step_sets.event_key
+        and entering.funnel = step_sets.funnel
     left join versatile_customers
-        on useful.funnel = versatile_customers.funnel
-        and useful.customer_id = versatile_customers.customer_id
-    left join touches on useful.event_key = touches.event_key
+        on entering.funnel = versatile_customers.funnel
+        and entering.customer_id = versatile_customers.customer_id
+    left join tangled_customers
+        on entering.funnel = tangled_customers.funnel
+        and entering.customer_id = tangled_customers.customer_id
+    left join touches on entering.event_key = touches.event_key
 )
 
 select * from matches

@@ -13,6 +13,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaException, Message, Producer
 
 from journey_core.lake import Lake
+from journey_core.verify import verify_lake
 from pipelines.settings import Settings
 from tests.conftest import event
 
@@ -56,12 +57,17 @@ class Oracle:
         producer.poll(0)
 
     def compare(self, seed: object = None, *, settings: Settings | None = None, unknown: bool = False) -> None:
-        """0 missing, 0 doubled, 0 altered; and nothing that nobody sent, unless acknowledgements may be `unknown`."""
+        """0 missing, 0 doubled, 0 altered; and nothing that nobody sent, unless acknowledgements may be `unknown`.
+
+        And each file of the lake is as it was written.
+        """
         names = ("topic", "partition", "offset", "digest")
         columns = list(zip(*self.acknowledged, strict=True)) or [[], [], [], []]
         types = (pa.string(), pa.int32(), pa.int64(), pa.string())
         sent = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
-        snapshot = Lake((settings or self.settings).lake).snapshot()
+        lake = Lake((settings or self.settings).lake)
+        assert [str(finding) for finding in verify_lake(lake.root) if finding.fault] == []
+        snapshot = lake.snapshot()
         queries = [
             "select null::varchar as topic, 0 as generation, 0 as partition, 0 as \"offset\", '' as digest where false"
         ]
