@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from journey_core.errors import DamagedError, TaxonomyError
 
@@ -44,7 +45,7 @@ def reading(files: Sequence[str]) -> Iterator[None]:
     """Raises DamagedError where DuckDB fails because one of the lake's files cannot be read; other errors pass."""
     try:
         yield
-    except (duckdb.Error, TaxonomyError) as error:
+    except (duckdb.Error, TaxonomyError, OSError, pa.ArrowException) as error:  # the last two: of a stream of batches
         raise_if_unreadable(files, error)
         raise
 
