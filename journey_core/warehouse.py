@@ -45,7 +45,8 @@ from journey_core.taxonomy import Taxonomy
 
 # What DuckDB raises of a file that was cut off, or whose blocks were overwritten; or it is an Error that says so.
 _DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
-_CORRUPT = "Corrupt database file"
+#: What DuckDB says where a block does not fit its checksum.
+CORRUPT = "Corrupt database file"
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
@@ -152,6 +153,7 @@ class Warehouse:
 
     def __init__(self, path: Path, *, memory_limit: str = "8GB", threads: int | None = None) -> None:
         self.path = path
+        self._copied_from: Path | None = None
         self._config: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": f"{path}.tmp"}
         if threads is not None:
             self._config["threads"] = threads
@@ -162,13 +164,18 @@ class Warehouse:
         if read_only and not self.path.exists():
             raise NotBuiltError(f"{self.path} does not exist: nothing is built yet. Run: journey build")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._errors(),
+            duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
+            interruptible(connection),
+        ):
+            _prepare(connection)
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with (
-                duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
-                interruptible(connection),
-            ):
-                _prepare(connection)
-                yield connection
+            yield
         except duckdb.Error as error:
             raise self._told(error) from error
 
@@ -181,8 +188,8 @@ class Warehouse:
             return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
         if "could not write" in text.lower() or "no space left" in text.lower() or "cannot open file" in text.lower():
             return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
-        if isinstance(error, _DAMAGE) or _CORRUPT in text:
-            return damaged_warehouse(self.path, text)
+        if isinstance(error, _DAMAGE) or CORRUPT in text:
+            return damaged_warehouse(self._copied_from or self.path, text)
         return error
 
     def build(
@@ -292,6 +299,7 @@ class Warehouse:
         """A copy of this warehouse in a new folder under `folder`, which goes when the caller is done with it."""
         with TemporaryDirectory(dir=folder, prefix=ASKING) as aside:
             copy = Warehouse(Path(aside) / self.path.name)
+            copy._copied_from = self.path
             copy._config = self._config | {"temp_directory": f"{copy.path}.tmp"}
             if self.path.exists():
                 with self.connect():  # nobody writes meanwhile
@@ -356,7 +364,7 @@ class Warehouse:
         for model in reversed(models):
             if model.name in wanted:
                 wanted |= model.upstreams
-        with duckdb.connect(config=self._config) as connection, interruptible(connection):
+        with self._errors(), duckdb.connect(config=self._config) as connection, interruptible(connection):
             _prepare(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
@@ -524,6 +532,8 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
             raise InputError("that is no query: it returns no rows. Write one `select`")
         return relation.to_arrow_table()
     except duckdb.Error as error:
+        if CORRUPT in str(error):
+            raise  # that is no fault of the query's
         raise InputError(f"the query does not work: {error}") from error
 
 

@@ -36,7 +36,7 @@ from pipelines.replay import replay_rejected as replay
 from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
 from pipelines.status import status as lake_status
-from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.tables import json_parts, rows_as_json, rows_as_text
 from pipelines.verify import verify as verify_home
 
 app = typer.Typer(
@@ -374,7 +374,7 @@ def query(
     settings = Settings()
     rows = query_release(current_release(settings.releases), sql, settings.query_limits)
     if as_json:
-        say_json(rows_as_json(rows))
+        say_json(json_parts(rows))
     else:
         say(rows_as_text(rows))
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from types import FrameType
@@ -54,9 +54,11 @@ def say(text: str) -> None:
     _print(visible(text))
 
 
-def say_json(text: str) -> None:
-    """Print text that is JSON."""
-    _print(visible_json(text))
+def say_json(parts: str | Iterable[str]) -> None:
+    """Print a text that is JSON, or one that comes in parts."""
+    for part in [parts] if isinstance(parts, str) else parts:
+        _print(visible_json(part), end="")
+    _print("")
 
 
 def say_result(result: Any, as_json: bool, text: str | None = None) -> None:
@@ -67,9 +69,9 @@ def say_result(result: Any, as_json: bool, text: str | None = None) -> None:
         say(text or str(result))
 
 
-def _print(text: str) -> None:
+def _print(text: str, end: str = "\n") -> None:
     try:
-        print(text)
+        print(text, end=end)
     except BrokenPipeError:
         raise SystemExit(_READER_GONE) from None
 

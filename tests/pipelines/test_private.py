@@ -12,7 +12,7 @@ from stat import S_IMODE
 import pytest
 
 from journey_core.checks import CheckResult
-from pipelines.private import keep_private, who_else_reads
+from pipelines.private import PRIVATE_UMASK, who_else_reads
 from pipelines.settings import Settings
 from tests.commands import journey
 from tests.conftest import event
@@ -21,9 +21,8 @@ from tests.pipelines.test_erase import RECORDS, landed
 
 @pytest.fixture
 def private() -> Iterator[None]:
-    """As in a DAG's task."""
-    before = os.umask(0o022)
-    keep_private()
+    """As in a command, or a DAG's task."""
+    before = os.umask(PRIVATE_UMASK)
     yield
     os.umask(before)
 
