@@ -4,7 +4,7 @@ Three kinds of fingerprints of an identifier are effective; which one is written
 
 - `keyed`: HMAC-SHA-256 under a secret outside the file. Who has the file alone learns nothing.
 - `slow`, where no secret is set: scrypt. A landing cannot afford that for every identifier, so a few leading bits of a
-  fast hash lie beside it: about one stranger in 256 passes them and is hashed slowly. Whoever has the file can try out
+  fast hash lie beside it: one stranger in 200 passes them and is hashed slowly. Whoever has the file can try out
   identifiers at that price: docs/runbook.md has the numbers.
 - `identifiers`: salted sha256, of before. It cannot be made slower afterwards.
 
@@ -34,10 +34,10 @@ from journey_core.files import swap
 from journey_core.identity import Identity
 from journey_core.privacy import Person, find_named, numbered, tombstone
 
-#: Of the identifiers of strangers, one in so many is hashed slowly, per fingerprint: 8 bits.
-_PASSING_BITS = 8
+# Of the first fingerprint; each doubling of their number shows one bit more.
+_PASSING_BITS = 10
 _BLOCK = 64  # bytes, of SHA-256
-# 16 MB and some 50 ms each.
+# 16 MB and some 60 ms each.
 _SCRYPT: Mapping[str, int] = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 
 
