@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from journey_core.errors import DamagedError, JourneyError, NotBuiltError, StorageError
 from journey_core.models import Contract, Severity, quoted
-from journey_core.warehouse import Warehouse
+from journey_core.warehouse import CORRUPT, Warehouse, damaged_warehouse
 
 EXAMPLES = 5
 _RENDERER = {"module_name": "journey_core.checks_engine", "class_name": "EscapedResults"}
@@ -127,6 +127,9 @@ def run_checks(
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root, prefix=".running-") as aside:
             result = _run_suites(warehouse.path, build_id, contracts, Path(aside), root / build_id, progress)
+            for failure in result.failures:
+                if failure.error is not None and CORRUPT in failure.error:
+                    raise damaged_warehouse(warehouse.path, failure.error)
             if warehouse.last_build().build_id != build_id:
                 raise NotBuiltError(f"{build_id} was built over while it was checked. Run: journey check")
             shutil.rmtree(root / build_id, ignore_errors=True)

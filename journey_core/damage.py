@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from journey_core.errors import DamagedError, TaxonomyError
 
@@ -16,14 +17,14 @@ MEND_LAKE = (
     "Run: journey verify, which names every damaged file. Restore those from a backup, or land again from Kafka into a "
     "new JOURNEY_HOME"
 )
+_STACK = re.compile(r"\n\s*0: |\n\s*LINE \d+: |stack backtrace:")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the stack that delta-rs appends and the colours that it paints."""
-    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines()]
-    said = " ".join(line for line in lines if line and not re.match(r"\d+: ", line))
-    return said.removesuffix(".") or type(error).__name__
+    """What an error says, on one line: without delta-rs's stack and colours, and without DuckDB's view of our SQL."""
+    said = _STACK.split(_COLOURS.sub("", str(error)), maxsplit=1)[0]
+    return " ".join(said.split()).removesuffix(".") or type(error).__name__
 
 
 def unreadable(files: Sequence[str]) -> tuple[str, str] | None:
@@ -44,7 +45,7 @@ def reading(files: Sequence[str]) -> Iterator[None]:
     """Raises DamagedError where DuckDB fails because one of the lake's files cannot be read; other errors pass."""
     try:
         yield
-    except (duckdb.Error, TaxonomyError) as error:
+    except (duckdb.Error, TaxonomyError, OSError, pa.ArrowException) as error:  # the last two: of a stream of batches
         raise_if_unreadable(files, error)
         raise
 

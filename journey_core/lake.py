@@ -135,6 +135,17 @@ class Snapshot:
         """When `partition` was landed last, in milliseconds since 1970; None if it never was."""
         return self._version("events", f"{partition}#landed_at")
 
+    def last_landed_at(self) -> datetime | None:
+        """When the lake was landed last, UTC, by the lander's clock; None where nothing says so."""
+        files = [file for name in LANDED for file in self.files(name)]
+        if not files:
+            return None
+        with reading(files), duckdb.connect() as connection:
+            connection.execute("set timezone = 'UTC'")
+            landed = connection.sql(f"select max(landed_at) as last from {rows_of(files)}").to_arrow_table()
+        last: datetime | None = landed["last"][0].as_py()
+        return last
+
     def generation(self, topic: str, mark: int) -> int | None:
         """The generation under which the topic with this mark is landed; None if it never was."""
         return self._version("landing_gaps", f"{topic}#id:{mark}")
@@ -185,7 +196,10 @@ class Snapshot:
         return {(topic, generation, number): (good, bad) for topic, generation, number, good, bad in rows}
 
     def _version(self, table: str, name: str) -> int | None:
-        version: int | None = self.tables[table].transaction_version(name)
+        try:
+            version: int | None = self.tables[table].transaction_version(name)
+        except DeltaError as error:
+            raise (_overtaken(error) or error) from None
         return version
 
 
@@ -225,9 +239,11 @@ class Lake:
         """The newest committed state. Of a snapshot that is no longer needed (`since`) only what is new is read."""
         if since is None:
             return Snapshot({name: self._table(name, schema) for name, schema in TABLES.items()})
-        for name, table in since.tables.items():
-            with _log_errors(self.root / name):
+        try:
+            for table in since.tables.values():
                 table.update_incremental()
+        except DeltaError:
+            return self.snapshot()  # an erasure deletes the log that leads from there to here
         return since
 
     def commit(
@@ -237,10 +253,13 @@ class Lake:
         starts: Mapping[Partition, int],
         ends: Mapping[Partition, int],
         marks: Mapping[str, int],
-    ) -> None:
+        withhold: Callable[[Judged], Judged] = lambda judged: judged,
+    ) -> Judged:
         """Append a batch that was read from `starts` and move the offsets to `ends`, in one transaction per table.
 
-        `marks` are further numbers that the same transaction keeps (see `landed_at`).
+        `marks` are further numbers that the same transaction keeps (see `landed_at`). `withhold` takes out what erased
+        people left: it is asked under the lock, as somebody may have been erased since the batch was judged. Returns
+        what was committed.
         What a table holds already is left out: a crash between the two tables is repaired so, even where the contract
         has changed meanwhile, and a record that one table holds would now belong to the other.
 
@@ -253,15 +272,18 @@ class Lake:
             if min(held[partition].values()) > start:
                 raise _superseded([str(partition)])
         is_repair = any(max(held[partition].values()) > start for partition, start in starts.items())
-        for name, rows in (("rejected_events", judged.rejected), ("events", judged.accepted)):
-            missing = rows
-            if is_repair:
-                missing = _not_in(rows, [file for table in LANDED for file in snapshot.files(table)])
-            moved = {partition: end for partition, end in ends.items() if end > held[partition][name]}
-            if moved or missing.num_rows:
-                # Those that stay where they are, too: two landers that repair the same batch must meet.
-                versions = {str(partition): max(end, held[partition][name]) for partition, end in ends.items()}
-                self._append(snapshot.tables[name], missing, versions | dict(marks))
+        with _storage_errors(self.root), self._locked(fcntl.LOCK_SH):
+            judged = withhold(judged)
+            for name, rows in (("rejected_events", judged.rejected), ("events", judged.accepted)):
+                missing = rows
+                if is_repair:
+                    missing = _not_in(rows, [file for table in LANDED for file in snapshot.files(table)])
+                moved = {partition: end for partition, end in ends.items() if end > held[partition][name]}
+                if moved or missing.num_rows:
+                    # Those that stay where they are, too: two landers that repair the same batch must meet.
+                    versions = {str(partition): max(end, held[partition][name]) for partition, end in ends.items()}
+                    self._append(snapshot.tables[name], missing, versions | dict(marks))
+        return judged
 
     def accept(
         self,
@@ -280,24 +302,32 @@ class Lake:
         rows = [asdict(gap) | {"accepted_at": at} for gap in gaps]
         self._append(snapshot.tables["landing_gaps"], pa.Table.from_pylist(rows, schema=LANDING_GAPS), versions)
 
-    def replay(self, judge: Callable[[pa.Table], Judged], *, at_once: int = 2_000) -> Replayed:
+    def replay(
+        self,
+        judge: Callable[[pa.Table], Judged],
+        withhold: Callable[[Judged], Judged] = lambda judged: judged,
+        *,
+        at_once: int = 2_000,
+    ) -> Replayed:
         """Judge every rejected record again; what keeps the contract now moves to `events`, coordinates and all.
 
         First into `events`, then out of `rejected_events`: after a crash between the two a record lies in both, counts
-        as accepted (`staging.rejected_events`), and the next replay finishes the move.
+        as accepted (`staging.rejected_events`), and the next replay finishes the move. `withhold`: see `commit`.
         """
         records = accepted = 0
         snapshot = self.snapshot()
         for found in _batches(snapshot, at_once):
             judged = judge(found)
             records += found.num_rows
-            accepted += judged.accepted.num_rows
-            if judged.accepted.num_rows:
-                fresh = self.snapshot()
-                # One replay at a time: a second one that read the same records is superseded.
-                turn = {"#replay": fresh.tables["events"].version()}
-                self._append(fresh.tables["events"], _not_in(judged.accepted, fresh.files("events")), turn)
-                self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")
+            with _storage_errors(self.root), self._locked(fcntl.LOCK_SH):
+                judged = withhold(judged)
+                accepted += judged.accepted.num_rows
+                if judged.accepted.num_rows:
+                    fresh = self.snapshot()
+                    # One replay at a time: a second one that read the same records is superseded.
+                    turn = {"#replay": fresh.tables["events"].version()}
+                    self._append(fresh.tables["events"], _not_in(judged.accepted, fresh.files("events")), turn)
+                    self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")
         return Replayed(records, accepted)
 
     def compact(self, *, keep: timedelta) -> Compacted:
@@ -394,6 +424,8 @@ class Lake:
                 )
             except CommitFailedError as error:
                 raise _superseded([name for name in versions if "#" not in name] or [self.root.name]) from error
+            except DeltaError as error:
+                raise (_overtaken(error) or error) from None
             _sync(table)
 
     def missing(self) -> list[str]:
@@ -410,6 +442,12 @@ class Lake:
         known = recorded(self.root)
         record(self.root, [path for path in log.iterdir() if f"{name}/_delta_log/{path.name}" not in known])
         forget_gone(self.root)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody commits to the lake meanwhile: whoever wants to, waits."""
+        with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
+            yield
 
     @contextmanager
     def _locked(self, operation: int) -> Iterator[None]:
@@ -453,6 +491,15 @@ def _opened(path: Path) -> DeltaTable:
 def _superseded(names: Sequence[str]) -> SupersededError:
     return SupersededError(
         f"another lander has committed {', '.join(sorted(names))} meanwhile: superseded, nothing is lost"
+    )
+
+
+def _overtaken(error: DeltaError) -> SupersededError | None:
+    """What to say where a snapshot's log is gone: an erasure deletes it."""
+    if "_delta_log" not in str(error) or "not found" not in str(error).lower():
+        return None
+    return SupersededError(
+        "somebody was erased from the lake meanwhile: what was not committed before that, the next landing brings"
     )
 
 

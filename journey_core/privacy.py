@@ -1,27 +1,15 @@
-"""Who is to be forgotten, how they are found, and how a replay does not bring them back.
-
-What stays of an erased person is a list of salted fingerprints (sha256 over salt, namespace and identifier, and over
-salt and the hash of a record): enough to know them again, too little to read them.
-"""
+"""Who is to be forgotten, and how they are found."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
-from pydantic import TypeAdapter
 
-from journey_core.contract import EVENTS, REJECTED_EVENTS, Judged
-from journey_core.errors import DamagedError
-from journey_core.files import swap
+from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.identity import Identity, register
 from journey_core.models import quoted, shipped_models
 
@@ -124,116 +112,6 @@ def numbered(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
     )
     columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
     return f"(select {columns} from landed)"
-
-
-@dataclass(frozen=True)
-class _Fingerprints:
-    salt: str
-    identifiers: dict[str, str]
-    records: list[str]
-
-
-_FINGERPRINTS = TypeAdapter(_Fingerprints)
-
-
-@dataclass
-class Erasures:
-    """The fingerprints of everybody who was erased; kept in `path`."""
-
-    path: Path
-    salt: str = field(default_factory=lambda: secrets.token_hex(32))
-    identifiers: dict[str, str] = field(default_factory=dict)  # fingerprint → erased at
-    records: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path) -> Erasures:
-        """Those of the file, or none."""
-        if not path.exists():
-            return cls(path)
-        try:
-            kept = _FINGERPRINTS.validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:  # a ValidationError of pydantic is a ValueError
-            said = str(error) if isinstance(error, OSError) else "it holds something else"
-            raise DamagedError(
-                f"{path}, by which erased people are known again, is damaged: {said}. Restore it from a backup: "
-                "without it, they would come back from Kafka"
-            ) from error
-        return cls(path, **vars(kept))
-
-    def knows(self, namespace: str, identifier: str) -> bool:
-        """Whether somebody with this identifier (normalised) was erased."""
-        return self._fingerprint(f"{namespace}:{identifier}") in self.identifiers
-
-    def add(self, person: Person, hashes: Iterable[str], at: datetime) -> None:
-        """Remember a person and the hashes of their records, before anything is erased."""
-        named = {f"{namespace}:{identifier}" for namespace, identifier in person.identifiers}
-        for text in sorted(named | {f"name:{name}" for name in person.names}):
-            self.identifiers[self._fingerprint(text)] = at.astimezone(UTC).isoformat()
-        self.records = sorted({*self.records, *map(self._fingerprint, hashes)})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        swap(self.path, json.dumps({"salt": self.salt, "identifiers": self.identifiers, "records": self.records}))
-
-    def withhold(self, judged: Judged, identity: Identity | None = None) -> Judged:
-        """`judged` without what is an erased person's: of that the coordinates stay, rejected as `erased`.
-
-        An event is theirs where its strongest identifier is; from the events of others their identifiers are taken out.
-        An event that happened after the erasure is a new beginning, and is let in.
-        """
-        if not self.identifiers:
-            return judged
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'")
-            known = pa.table({"print": list(self.identifiers), "erased_at": list(self.identifiers.values())})
-            connection.register("known", known)
-            connection.register("known_records", pa.table({"print": pa.array(self.records, pa.string())}))
-            accepted, gone = self._apart(connection, judged.accepted, identity or Identity())
-            rejected, more = self._apart(connection, judged.rejected, identity or Identity())
-        return Judged(accepted, pa.concat_tables([rejected, gone, more]))
-
-    def _apart(
-        self, connection: duckdb.DuckDBPyConnection, rows: pa.Table, identity: Identity
-    ) -> tuple[pa.Table, pa.Table]:
-        find_named(connection, numbered(connection, rows), "named", identity)
-        connection.execute(
-            f"""
-            create or replace temp table theirs as
-            select named.*, row_number() over (
-                partition by named.place, named.role order by named.strength, named.namespace, named.identifier
-            ) = 1 as is_strongest, known.print is not null as is_known
-            from named
-            inner join landed on named.place = landed.place
-            left join known
-                on known.print = sha256('{self.salt}:' || named.namespace || ':' || named.identifier)
-                and coalesce(landed.occurred_at <= known.erased_at::timestamptz, true);
-            create or replace temp table gone as
-            select place from landed
-            where sha256('{self.salt}:' || payload_hash) in (select print from known_records)
-            union
-            select place from theirs where is_known and (is_strongest or role <> 'named');
-            create or replace temp table named_beside as
-            select place, list(namespace) as namespaces from theirs where is_known group by place
-            """
-        )
-        kept = connection.sql(
-            """
-            select landed.* replace (
-                case
-                    when named_beside.place is null then landed.identifiers
-                    else map_from_entries(list_filter(
-                        map_entries(landed.identifiers),
-                        lambda entry: not list_contains(named_beside.namespaces, entry.key)
-                    ))
-                end as identifiers
-            )
-            from landed left join named_beside on landed.place = named_beside.place
-            where landed.place not in (from gone)
-            """
-        ).to_arrow_table()
-        gone = connection.sql(f"select {tombstone()} from landed where place in (from gone)").to_arrow_table()
-        return kept.select(rows.column_names).cast(rows.schema), gone.cast(REJECTED_EVENTS)
-
-    def _fingerprint(self, text: str) -> str:
-        return hashlib.sha256(f"{self.salt}:{text}".encode()).hexdigest()
 
 
 def tombstone() -> str:

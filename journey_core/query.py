@@ -13,12 +13,15 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pydantic import ByteSize, TypeAdapter
 
 from journey_core.errors import InputError
 from journey_core.interrupts import at_most, interruptible
 from journey_core.release import QUERYING, Release, create_views, damaged_release, require_whole
 from journey_core.statements import readable
-from journey_core.warehouse import fetch
+
+_SIZE = TypeAdapter(ByteSize)
+_ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,36 @@ def query_release(release: Release, sql: str, limits: Limits | None = None) -> p
         statement = readable(connection, sql)
         with interruptible(connection), at_most(connection, limits.time) as is_late:
             try:
-                return fetch(connection, statement)
+                return _fetched(connection, statement)
             except InputError as error:
                 if is_late.is_set():
                     raise InputError(
                         f"the query took longer than {limits.time}: ask for less, or set JOURNEY_QUERY_TIMEOUT"
                     ) from error
-                if isinstance(error.__cause__, duckdb.OutOfMemoryException):
+                if "Out of Memory" in str(error):
                     raise InputError(f"{error}. Ask for less, or set JOURNEY_DUCKDB_MEMORY_LIMIT") from error
                 require_whole(release)
                 raise
+
+
+def _fetched(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+    """The rows, as long as they are no larger than the memory limit, which does not count what has left DuckDB."""
+    ((written,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    limit = _SIZE.validate_python(written.replace("bytes", "B"))
+    batches: list[pa.RecordBatch] = []
+    try:
+        rows = connection.sql(statement).to_arrow_reader(_ROWS_AT_ONCE)
+        size = 0
+        for batch in rows:
+            size += batch.nbytes
+            if size > limit:
+                raise InputError(
+                    f"the result is larger than {written}. Ask for less, or set JOURNEY_DUCKDB_MEMORY_LIMIT"
+                )
+            batches.append(batch)
+    except (duckdb.Error, OSError, pa.ArrowException) as error:  # the last two: in the midst of the stream
+        raise InputError(f"the query does not work: {error}") from error
+    return pa.Table.from_batches(batches, rows.schema)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.damage import first_line, reading
+from journey_core.erasures import Erasures
 from journey_core.errors import DamagedError, InputError, JourneyError, NotBuiltError, StorageError
 from journey_core.expressions import KEEP_TRIES
 from journey_core.identity import identity_warnings, register
@@ -40,12 +41,13 @@ from journey_core.models import (
     shipped_models,
 )
 from journey_core.parts import Parts
-from journey_core.privacy import Erasures, Person
+from journey_core.privacy import Person
 from journey_core.taxonomy import Taxonomy
 
 # What DuckDB raises of a file that was cut off, or whose blocks were overwritten; or it is an Error that says so.
 _DAMAGE = (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
-_CORRUPT = "Corrupt database file"
+#: What DuckDB says where a block does not fit its checksum.
+CORRUPT = "Corrupt database file"
 # What part of a table's rows may be replaced ones before they are cleared away.
 _DEAD_SHARE = 0.2
 #: The `origin` of what was built from the lake.
@@ -152,6 +154,7 @@ class Warehouse:
 
     def __init__(self, path: Path, *, memory_limit: str = "8GB", threads: int | None = None) -> None:
         self.path = path
+        self._copied_from: Path | None = None
         self._config: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": f"{path}.tmp"}
         if threads is not None:
             self._config["threads"] = threads
@@ -162,13 +165,18 @@ class Warehouse:
         if read_only and not self.path.exists():
             raise NotBuiltError(f"{self.path} does not exist: nothing is built yet. Run: journey build")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._errors(),
+            duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
+            interruptible(connection),
+        ):
+            _prepare(connection)
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with (
-                duckdb.connect(str(self.path), read_only=read_only, config=self._config) as connection,
-                interruptible(connection),
-            ):
-                _prepare(connection)
-                yield connection
+            yield
         except duckdb.Error as error:
             raise self._told(error) from error
 
@@ -181,8 +189,8 @@ class Warehouse:
             return JourneyError(f"{self.path} is in use by another process. Wait for it, then run again")
         if "could not write" in text.lower() or "no space left" in text.lower() or "cannot open file" in text.lower():
             return StorageError(f"{self.path} cannot be written or read: {text}. The previous build stays")
-        if isinstance(error, _DAMAGE) or _CORRUPT in text:
-            return damaged_warehouse(self.path, text)
+        if isinstance(error, _DAMAGE) or CORRUPT in text:
+            return damaged_warehouse(self._copied_from or self.path, text)
         return error
 
     def build(
@@ -292,6 +300,7 @@ class Warehouse:
         """A copy of this warehouse in a new folder under `folder`, which goes when the caller is done with it."""
         with TemporaryDirectory(dir=folder, prefix=ASKING) as aside:
             copy = Warehouse(Path(aside) / self.path.name)
+            copy._copied_from = self.path
             copy._config = self._config | {"temp_directory": f"{copy.path}.tmp"}
             if self.path.exists():
                 with self.connect():  # nobody writes meanwhile
@@ -356,7 +365,7 @@ class Warehouse:
         for model in reversed(models):
             if model.name in wanted:
                 wanted |= model.upstreams
-        with duckdb.connect(config=self._config) as connection, interruptible(connection):
+        with self._errors(), duckdb.connect(config=self._config) as connection, interruptible(connection):
             _prepare(connection)
             connection.execute(f"attach '{str(self.path).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
             for schema in (*SCHEMAS_IN_ORDER, "taxonomy"):
@@ -471,23 +480,25 @@ class Warehouse:
         names = [f"{namespace}\x1f{identifier}" for namespace, identifier in person.identifiers]
         customers = sorted(person.names)
         with self.connect(read_only=False) as connection:
-            connection.execute("set variable prints = $1::varchar[]", [list(erasures.identifiers) if erasures else []])
-            connection.execute("set variable salt = $1", [erasures.salt if erasures else ""])
-            connection.execute(
-                "create temp macro is_erased(name) as"
-                " list_contains(getvariable('prints'), sha256(getvariable('salt') || ':' || name))"
-            )
+            connection.execute("create or replace temp table erased_texts (text varchar)")
+            if erasures is not None:
+                erasures.match(
+                    connection,
+                    "select unnest([namespace || ':' || identifier, 'name:' || customer_id]) as text"
+                    " from meta.identity_history union select 'name:' || customer_id from meta.restatements",
+                )
             for schema in ("meta", "marts"):
                 connection.execute(
                     f"delete from {schema}.identity_history"
                     " where namespace || chr(31) || identifier in (select unnest($1::varchar[]))"
                     " or customer_id in (select unnest($2::varchar[]))"
-                    " or is_erased(namespace || ':' || identifier) or is_erased('name:' || customer_id)",
+                    " or namespace || ':' || identifier in (select text from erased_texts)"
+                    " or 'name:' || customer_id in (select text from erased_texts)",
                     [names, customers],
                 )
                 connection.execute(
                     f"delete from {schema}.restatements where customer_id in (select unnest($1::varchar[]))"
-                    " or is_erased('name:' || customer_id)",
+                    " or 'name:' || customer_id in (select text from erased_texts)",
                     [customers],
                 )
         shutil.rmtree(str(self._config["temp_directory"]), ignore_errors=True)  # of a build that was killed
@@ -522,6 +533,8 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
             raise InputError("that is no query: it returns no rows. Write one `select`")
         return relation.to_arrow_table()
     except duckdb.Error as error:
+        if CORRUPT in str(error):
+            raise  # that is no fault of the query's
         raise InputError(f"the query does not work: {error}") from error
 
 

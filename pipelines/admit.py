@@ -1,4 +1,4 @@
-"""What of a batch of records is let in, and as what: for all who read records."""
+"""Which records enter the lake, and in what form: for every verb that reads records."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import pyarrow as pa
 
 from journey_core import contract
 from journey_core.contract import Judged, Screened
-from journey_core.privacy import Erasures
 from pipelines.settings import Settings
 
 
 def admit(records: pa.Table, settings: Settings) -> Judged:
     """Judge records by the contract, put pseudonyms where they are asked for, withhold what erased people left."""
-    return settle(list(screen_each([records], settings)), settings)
+    return withhold(settle(list(screen_each([records], settings)), settings), settings)
 
 
 def screen_each(batches: Iterable[pa.Table], settings: Settings, *, threads: int = 1) -> Generator[Screened]:
@@ -30,10 +29,16 @@ def screen_each(batches: Iterable[pa.Table], settings: Settings, *, threads: int
 
 
 def settle(screened: Sequence[Screened], settings: Settings) -> Judged:
-    """What `admit` says of all these batches together."""
+    """The verdict on all these batches together, with pseudonyms. What erased people left is still among it."""
     judged = contract.settle(
         screened, future_tolerance=settings.future_tolerance, clock_tolerance=settings.clock_tolerance
     )
-    hidden = judged if settings.pseudonyms is None else settings.pseudonyms.hide(judged)
-    erasures = Erasures.read(settings.erasures)
-    return erasures.withhold(hidden, settings.identity) if erasures.identifiers else hidden
+    return judged if settings.pseudonyms is None else settings.pseudonyms.hide(judged)
+
+
+def withhold(judged: Judged, settings: Settings) -> Judged:
+    """`judged` without what erased people left, by the fingerprints of now.
+
+    Whoever writes to the lake calls it under the lake's lock: somebody may be erased while a batch is judged.
+    """
+    return settings.read_erasures().withhold(judged, settings.identity)

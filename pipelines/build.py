@@ -120,6 +120,7 @@ def _file(path: Path, settings: Settings, say: Callable[[str], None]) -> Source:
         settings.future_tolerance,
         settings.clock_tolerance,
         settings.pseudonyms,
+        settings.pseudonyms and settings.pseudonyms.secret,  # which its own text does not show
         settings.erasures.read_text() if settings.erasures.exists() else "",
     )
     identity = f"{_digest(path)}:{hashlib.sha256(repr(judged_by).encode()).hexdigest()[:16]}"

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ from pipelines.check import check as check_tables
 from pipelines.check import require_passed
 from pipelines.compact import compact as compact_lake
 from pipelines.demo import run_demo
-from pipelines.door import run, say, say_json, say_result, shown, talk
+from pipelines.door import require_consent, run, say, say_json, say_result, shown, talk
 from pipelines.erase import erase as erase_person
 from pipelines.erase import export as export_person
 from pipelines.explain import explain_funnel
@@ -36,7 +36,7 @@ from pipelines.replay import replay_rejected as replay
 from pipelines.settings import Settings
 from pipelines.simulate import simulate as simulate_shop
 from pipelines.status import status as lake_status
-from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.tables import json_parts, rows_as_json, rows_as_text
 from pipelines.verify import verify as verify_home
 
 app = typer.Typer(
@@ -53,6 +53,9 @@ app.add_typer(broker, name="broker")
 
 NewLake = Annotated[
     bool, typer.Option("--new-lake", help="Begin a new lake although this home had one: it is lost for good.")
+]
+AnotherTaxonomy = Annotated[
+    str | None, typer.Option("--taxonomy", help="Decides what is theirs. By default that of the last build.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -279,15 +282,29 @@ def verify(as_json: Json = False) -> None:
 def erase(
     customer: Annotated[str | None, typer.Option(help="Their customer_id.")] = None,
     identifier: Annotated[str | None, typer.Option(help="Any identifier of theirs, as email=ann@example.com.")] = None,
+    taxonomy: AnotherTaxonomy = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking: for scripts.")] = False,
     as_json: Json = False,
 ) -> None:
     """Erase a person: their whole component leaves the lake, the warehouse, every release and the identity history.
 
+    Says first what it will touch, and by which taxonomy it knows what is theirs; then it asks.
+
     Example: journey erase --identifier email=ann@example.com
     """
     who = _who(customer, identifier)
-    with shown() as progress:
-        erased = erase_person(Settings(), who, progress=progress)
+    with ExitStack() as bars:
+        bar = [bars.enter_context(shown())]
+
+        def consent(touched: object) -> None:
+            bars.close()  # a bar that is drawn would hide the question
+            require_consent(f"{touched}. It cannot be undone.", yes=yes)
+            bar[0] = bars.enter_context(shown())
+
+        def progress(label: str, done: int, total: int | None) -> None:
+            bar[0](label, done, total)
+
+        erased = erase_person(Settings(), who, taxonomy=taxonomy, consent=consent, progress=progress)
     say_result(erased, as_json)
 
 
@@ -295,12 +312,13 @@ def erase(
 def export(
     customer: Annotated[str | None, typer.Option(help="Their customer_id.")] = None,
     identifier: Annotated[str | None, typer.Option(help="Any identifier of theirs, as email=ann@example.com.")] = None,
+    taxonomy: AnotherTaxonomy = None,
 ) -> None:
     """Print what is held of a person, as JSON lines: events, journeys, identifiers, ...
 
     Example: journey export --customer ann > ann.jsonl
     """
-    for line in export_person(Settings(), _who(customer, identifier)):
+    for line in export_person(Settings(), _who(customer, identifier), taxonomy=taxonomy):
         say_json(line)
 
 
@@ -356,7 +374,7 @@ def query(
     settings = Settings()
     rows = query_release(current_release(settings.releases), sql, settings.query_limits)
     if as_json:
-        say_json(rows_as_json(rows))
+        say_json(json_parts(rows))
     else:
         say(rows_as_text(rows))
 

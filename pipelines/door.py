@@ -14,19 +14,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from types import FrameType
 from typing import Any
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from journey_core.damage import first_line
-from journey_core.errors import JourneyError
+from journey_core.errors import InputError, JourneyError
 from journey_core.interrupts import interrupt_all
 from pipelines.private import PRIVATE_UMASK, who_else_reads
 from pipelines.progress import Progress
@@ -53,9 +54,11 @@ def say(text: str) -> None:
     _print(visible(text))
 
 
-def say_json(text: str) -> None:
-    """Print text that is JSON."""
-    _print(visible_json(text))
+def say_json(parts: str | Iterable[str]) -> None:
+    """Print a text that is JSON, or one that comes in parts."""
+    for part in [parts] if isinstance(parts, str) else parts:
+        _print(visible_json(part), end="")
+    _print("")
 
 
 def say_result(result: Any, as_json: bool, text: str | None = None) -> None:
@@ -66,9 +69,9 @@ def say_result(result: Any, as_json: bool, text: str | None = None) -> None:
         say(text or str(result))
 
 
-def _print(text: str) -> None:
+def _print(text: str, end: str = "\n") -> None:
     try:
-        print(text)
+        print(text, end=end)
     except BrokenPipeError:
         raise SystemExit(_READER_GONE) from None
 
@@ -90,6 +93,17 @@ def shown() -> Iterator[Progress]:
             bar.update(task, description=visible(label), completed=done, total=total)
 
         yield progress
+
+
+def require_consent(what: str, *, yes: bool) -> None:
+    """Say what will happen, and ask, unless somebody has said `yes`. Raises InputError where nobody consents."""
+    talk.print(what)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("nothing is changed: there is no terminal to ask on. To go on without a question, add --yes")
+    if not typer.confirm("Go on?", err=True):
+        raise InputError("nothing is changed")
 
 
 def run(app: Callable[[Sequence[str]], Any], arguments: Sequence[str], stopped: Callable[[], str]) -> int:

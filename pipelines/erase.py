@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from journey_core.erasures import Erasures
 from journey_core.errors import InputError, JourneyError, StorageError, SupersededError
-from journey_core.privacy import Erasures, Person, normalised
+from journey_core.lake import Lake
+from journey_core.privacy import Person, normalised
 from journey_core.release import erase_from_releases
 from journey_core.warehouse import ASKING, LAKE, Warehouse
 from pipelines.build import build, inputs_of
@@ -50,22 +58,25 @@ class Erased:
 
 
 @contextmanager
-def _informed(settings: Settings) -> Iterator[Warehouse]:
+def _informed(settings: Settings, taxonomy: str | None = None) -> Iterator[Warehouse]:
     """A warehouse that knows all that is held: that of the last build, or a copy of it with what has landed since.
 
-    The warehouse itself stays as it is: who asks does not build. A build from a file knows the whole file.
+    The warehouse itself stays as it is: who asks does not build. A build from a file knows the whole file. `taxonomy`
+    is another one than the last build's.
     """
     warehouse = settings.open_warehouse()
     # An erasure leaves an empty lake. Where nothing is built and nothing has landed, the warehouse says what to do.
     has_landed = (settings.lake / "events").exists() and bool(open_lake(settings).snapshot().files("events"))
     last = warehouse.last_build() if warehouse.path.exists() or not has_landed else None
-    if last is not None and last.origin != LAKE:
+    file = None if last is None or last.origin == LAKE else Path(last.origin)
+    if file is not None and taxonomy is None:
         yield warehouse
         return
-    taxonomy = None if last is None else inputs_of(last, settings).taxonomy
+    if last is not None and taxonomy is None:
+        taxonomy = inputs_of(last, settings).taxonomy
     with warehouse.copied(settings.home) as copy:
         # Whatever the last build's `as_of`: what happened after it is held, too.
-        build(settings, taxonomy=taxonomy, into=copy)
+        build(settings, events=file, taxonomy=taxonomy, into=copy)
         yield copy
 
 
@@ -89,20 +100,67 @@ def _named(settings: Settings, who: str) -> tuple[str, str]:
     return asked[0], known if settings.pseudonyms is None else settings.pseudonyms.of(*asked)
 
 
-def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erased:
+def erase(
+    settings: Settings,
+    who: str,
+    *,
+    taxonomy: str | None = None,
+    consent: Callable[[Touched], None] = lambda _: None,
+    progress: Progress = silent,
+) -> Erased:
     """Erase a person's whole component: from the lake, the warehouse, every release kept, the identity history.
 
-    Fingerprints come first: from then on a landing lets nothing of theirs in. A run that dies is finished by the same
-    command again. Nobody else should write meanwhile: what a landing has judged before, it may still bring.
+    Who belongs to it is decided by the last build's taxonomy, or by `taxonomy`. `consent` sees what will be touched
+    before anything is; what it raises ends the run. Fingerprints come first: from then on nobody brings anything of
+    theirs in, and landings may go on. A run that dies is finished by the same command again.
     """
     progress("finding", 0, 4)
-    settings = _as_built(settings)
+    settings = _as_built(settings) if taxonomy is None else settings.by_taxonomy(taxonomy)
     for left in settings.home.glob(f"{ASKING}*"):
         shutil.rmtree(left)  # by a run that was killed
-    erasures = Erasures.read(settings.erasures)
+    lake = open_lake(settings)
+    erasures = settings.read_erasures()
+    whom = partial(_whom, settings, who, taxonomy, lake, erasures)
+    with _saying(_NOTHING):
+        sought = whom()
+        consent(Touched.of(sought, settings))
+        sought = _fingerprinted(sought, whom, lake, erasures)
+    with _saying(_BEGUN):
+        progress("erasing from releases", 1, 4)
+        releases = erase_from_releases(settings.releases, sought.person)
+        # Results of checks show values that broke a rule.
+        shutil.rmtree(settings.checks, ignore_errors=True)
+        progress("erasing from the lake", 2, 4)
+        removed, redacted = lake.erase(sought.found)
+        progress("building without them", 3, 4)
+        file, is_rebuilt = _rebuild(settings)
+        if is_rebuilt:
+            settings.open_warehouse().forget(sought.person, erasures if sought.is_rest else None)
+    progress("erased", 4, 4)
+    person = sought.person
+    return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """A person, their records in the lake at `lake_identity`, and whether only fingerprints know them still."""
+
+    person: Person
+    found: dict[str, pa.Table]
+    lake_identity: str
+    is_rest: bool
+
+    @property
+    def gone(self) -> int:
+        """How many records are theirs; the others only name them."""
+        return sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in self.found.values())
+
+
+def _whom(settings: Settings, who: str, taxonomy: str | None, lake: Lake, erasures: Erasures) -> _Sought:
+    identity = lake.snapshot().identity()
     is_rest = False
     try:
-        with _saying(_NOTHING), _informed(settings) as warehouse:
+        with _informed(settings, taxonomy) as warehouse:
             person = _person(warehouse, settings, who)
     except InputError:
         namespace, identifier = _named(settings, who)
@@ -111,23 +169,59 @@ def erase(settings: Settings, who: str, *, progress: Progress = silent) -> Erase
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
-    lake = open_lake(settings)
-    found = lake.find(person, settings.identity)
-    hashes = {digest for rows in found.values() for digest in rows["hash_before"].to_pylist() if digest is not None}
-    erasures.add(person, hashes, datetime.now(UTC))
-    with _saying(_BEGUN):
-        progress("erasing from releases", 1, 4)
-        releases = erase_from_releases(settings.releases, person)
-        # Results of checks show values that broke a rule.
-        shutil.rmtree(settings.checks, ignore_errors=True)
-        progress("erasing from the lake", 2, 4)
-        removed, redacted = lake.erase(found)
-        progress("building without them", 3, 4)
-        file, is_rebuilt = _rebuild(settings)
-        if is_rebuilt:
-            settings.open_warehouse().forget(person, erasures if is_rest else None)
-    progress("erased", 4, 4)
-    return Erased(len(person.identifiers), len(person.event_ids), removed, redacted, releases, file, is_rebuilt)
+    return _Sought(person, lake.find(person, settings.identity), identity, is_rest)
+
+
+def _fingerprinted(sought: _Sought, whom: Callable[[], _Sought], lake: Lake, erasures: Erasures) -> _Sought:
+    """Write the fingerprints; the person and their records as they are at that instant.
+
+    Whoever has judged records before withholds theirs when they are committed. What was committed since we looked, we
+    have not seen: then we look once more, while everybody else waits.
+    """
+    with lake.alone():
+        snapshot = lake.snapshot()
+        if snapshot.identity() != sought.lake_identity:
+            sought = whom()
+        digests = {digest for rows in sought.found.values() for digest in rows["hash_before"].to_pylist() if digest}
+        # Landings have a clock of their own: none of theirs may look like one after the erasure.
+        clocks = [datetime.now(UTC), snapshot.last_landed_at()]
+        erasures.add(sought.person, digests, max(clock for clock in clocks if clock is not None))
+    return sought
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What an erasure will touch, and by which taxonomy it knows what is theirs. It names nobody: logs may keep it."""
+
+    taxonomy: str
+    identifiers: dict[str, int]  # namespace → how many of theirs
+    events: int
+    removed: int
+    redacted: int
+    releases: int
+
+    @classmethod
+    def of(cls, sought: _Sought, settings: Settings) -> Touched:
+        """What was found, in numbers."""
+        namespaces = Counter(namespace for namespace, _ in sought.person.identifiers)
+        rows = sum(found.num_rows for found in sought.found.values())
+        releases = sum(1 for _ in settings.releases.glob("*/manifest.json"))
+        return cls(
+            settings.taxonomy,
+            dict(sorted(namespaces.items())),
+            len(sought.person.event_ids),
+            sought.gone,
+            rows - sought.gone,
+            releases,
+        )
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{count:,} {namespace}" for namespace, count in self.identifiers.items())
+        return (
+            f"by the taxonomy {self.taxonomy}, they have {sum(self.identifiers.values()):,} identifiers ({named}) and "
+            f"{self.events:,} events. To erase them removes {self.removed:,} records from the lake, changes "
+            f"{self.redacted:,} of others, rewrites what names them in {self.releases:,} releases, and builds again"
+        )
 
 
 _NOTHING = "This run has erased nothing"
@@ -168,11 +262,12 @@ def _rebuild(settings: Settings) -> tuple[str | None, bool]:
     return file, True
 
 
-def export(settings: Settings, who: str) -> Iterator[str]:
+def export(settings: Settings, who: str, *, taxonomy: str | None = None) -> Iterator[str]:
     """What is held of a person, a JSON object per line: `{"table": ..., "row": ...}`; tables in build order.
 
-    Nothing is written: see `_informed`. Raises InputError where nobody is known by `who`.
+    Whose that is, the last build's taxonomy decides, or `taxonomy`. Nothing is written: see `_informed`. Raises
+    InputError where nobody is known by `who`.
     """
-    settings = _as_built(settings)
-    with _informed(settings) as warehouse:
+    settings = _as_built(settings) if taxonomy is None else settings.by_taxonomy(taxonomy)
+    with _informed(settings, taxonomy) as warehouse:
         yield from warehouse.held(_person(warehouse, settings, who))

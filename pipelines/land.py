@@ -23,7 +23,7 @@ from journey_core.contract import Judged, Screened
 from journey_core.errors import LandingGapError, NotBuiltError, SupersededError
 from journey_core.lake import Cause, Gap, Lake, Partition, Snapshot, known_by
 from journey_core.release import current_release
-from pipelines.admit import screen_each, settle
+from pipelines.admit import screen_each, settle, withhold
 from pipelines.fetch import AT_ONCE, BYTES_AT_ONCE, Batch, Client, Topic, connect, fetch
 from pipelines.open_lake import open_lake
 from pipelines.progress import Progress, silent
@@ -149,7 +149,7 @@ def _land_topic(
                 records = sum(part.records for part in parts)
                 judged = settle([part.screened for part in parts], settings)
                 del parts
-                _commit(judged, lake, snapshot, partitions, topic, read_from, read_to)
+                judged = _commit(judged, lake, snapshot, partitions, topic, read_from, read_to, settings)
                 snapshot = lake.snapshot(snapshot)
                 landed = Landed(records, judged.accepted.num_rows, judged.rejected.num_rows)
                 done += landed.records
@@ -230,13 +230,14 @@ def _commit(
     topic: Topic,
     read_from: Mapping[int, int],
     read_to: Mapping[int, int],
-) -> None:
+    settings: Settings,
+) -> Judged:
     starts = {known[number]: offset for number, offset in read_from.items()}
     ends = {known[number]: offset for number, offset in read_to.items()}
     now = round(datetime.now(UTC).timestamp() * 1000)
     marks = {f"{topic.name}#partitions": len(topic.ends)}
     marks |= {f"{partition}#landed_at": now for partition, end in ends.items() if end > starts[partition]}
-    lake.commit(judged, snapshot, starts, ends, marks)
+    return lake.commit(judged, snapshot, starts, ends, marks, partial(withhold, settings=settings))
 
 
 def _mirror(client: Client, snapshot: Snapshot, partitions: Mapping[int, Partition]) -> Landed:

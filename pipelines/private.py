@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
 from journey_core.modes import of_home
 
-#: The umask of every command and every DAG task: new directories are 0700, new files 0600. Kafka's broker inherits it.
+#: The umask of every command, and of the DAGs: new directories are 0700, new files 0600. Kafka's broker inherits it.
 PRIVATE_UMASK = 0o077
 _OTHERS = 0o077
-
-
-def keep_private() -> None:
-    """Whatever this process and its children write from now on is their owner's alone."""
-    os.umask(PRIVATE_UMASK)
 
 
 def who_else_reads(home: Path, releases_mode: int) -> str | None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from journey_core.contract import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from journey_core.documents import parse_duration
+from journey_core.erasures import Erasures
 from journey_core.errors import BrokerError
 from journey_core.identity import Identity
 from journey_core.modes import PRIVATE
@@ -144,6 +145,12 @@ class Settings(BaseSettings):
         None, min_length=16, description="The secret of the pseudonyms. Keep it: another one knows nobody again."
     )
 
+    erasure_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The secret of erased people's fingerprints. Without it they are hashed slowly instead.",
+    )
+
     duckdb_memory_limit: str = Field(
         "8GB", pattern=r"(?i)^\d+(\.\d+)? ?(B|[KMGT]i?B|%)$", description="DuckDB spills to disk above this."
     )
@@ -204,6 +211,11 @@ class Settings(BaseSettings):
     def erasures(self) -> Path:
         """The file of erased people's fingerprints."""
         return self.home / "lake" / "erased.json"
+
+    def read_erasures(self) -> Erasures:
+        """Who was erased. Raises DamagedError, or InputError where `erasure_key` is not the one of then."""
+        key = None if self.erasure_key is None else self.erasure_key.get_secret_value()
+        return Erasures.read(self.erasures, key)
 
     @property
     def warehouse(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -27,7 +28,17 @@ _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # a timestamp's unit → the decim
 
 def rows_as_json(rows: pa.Table) -> str:
     """One array of objects. Times are RFC 3339 in UTC, decimals strings, so that nothing is rounded."""
-    return json.dumps(_finite(_rows(_named_once(rows))), default=plain, ensure_ascii=False, indent=1)
+    return "".join(json_parts(rows))
+
+
+def json_parts(rows: pa.Table, at_once: int = 10_000) -> Iterator[str]:
+    """The text of `rows_as_json`, in parts: rows in Python are ten times as large as in Arrow."""
+    named = _named_once(rows)
+    for start in range(0, named.num_rows, at_once):
+        part = _finite(_rows(named.slice(start, at_once)))
+        text = json.dumps(part, default=plain, ensure_ascii=False, indent=1)
+        yield ("," if start else "[") + text.removeprefix("[").removesuffix("\n]")
+    yield "\n]" if named.num_rows else "[]"
 
 
 def rows_as_text(rows: pa.Table, most: int = 200) -> str:

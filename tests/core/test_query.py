@@ -98,6 +98,11 @@ def test_a_query_that_takes_too_long_is_ended_and_says_so(release):
         query_release(release, forever, Limits(time=timedelta(seconds=0.2)))
 
 
+def test_a_row_that_does_not_work_among_millions_is_the_querys_fault(release):
+    with pytest.raises(InputError, match="the query does not work: Conversion Error"):
+        query_release(release, "select if(n = 2500000, 'x', '1')::integer as n from range(3000000) as t(n)")
+
+
 def test_memory_and_threads_hold_and_what_is_spilled_goes(release, tmp_path):
     limits = Limits(memory="60MB", threads=1, spill=tmp_path)
     (row,) = query_release(
@@ -107,6 +112,9 @@ def test_memory_and_threads_hold_and_what_is_spilled_goes(release, tmp_path):
     sort = "select sum(place) as s from (select row_number() over (order by hash(n)) as place from range(3000000) t(n))"
     assert query_release(release, sort, limits).to_pylist() == [{"s": 3000000 * 3000001 // 2}]
     assert list(tmp_path.iterdir()) == []
+    for larger in ("from range(100000000000)", "select repeat('x', 1000) as x from range(1000000)"):
+        with pytest.raises(InputError, match=r"larger than 57\.2 MiB.*JOURNEY_DUCKDB_MEMORY_LIMIT"):
+            query_release(release, larger, limits)
     with pytest.raises(InputError, match="JOURNEY_DUCKDB_MEMORY_LIMIT"):
         query_release(release, "select list(n::varchar || repeat('x', 99)) from range(3000000) t(n)", limits)
     assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
+import runpy
 from datetime import timedelta
 
 import pytest
 
 from journey_core.paths import DAGS
+from pipelines.private import PRIVATE_UMASK
 
 pytestmark = pytest.mark.integration  # importing Airflow takes a few seconds
 
@@ -16,7 +19,9 @@ pytestmark = pytest.mark.integration  # importing Airflow takes a few seconds
 def dags():
     from airflow.dag_processing.dagbag import DagBag
 
+    umask = os.umask(0o022)
     bag = DagBag(DAGS)
+    os.umask(umask)  # the DAGs set theirs
     assert bag.import_errors == {}
     return bag.dags
 
@@ -46,6 +51,16 @@ def test_build_journeys_runs_on_the_asset_and_in_order(dags):
 
 def test_every_dag_says_what_it_is_for(dags):
     assert all(dag.doc_md for dag in dags.values())
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_task_writes_for_its_owner_alone(path):
+    umask = os.umask(0o022)
+    try:
+        runpy.run_path(str(path))
+        assert os.umask(0o022) == PRIVATE_UMASK
+    finally:
+        os.umask(umask)
 
 
 @pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)

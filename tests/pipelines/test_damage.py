@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from journey_core.checks import CheckResult
-from journey_core.privacy import Erasures, Person
+from journey_core.erasures import Erasures
+from journey_core.privacy import Person
 from pipelines.settings import Settings
 from tests.commands import journey
 from tests.pipelines.test_erase import RECORDS, landed
@@ -50,7 +51,7 @@ DAMAGES = {
 }
 QUERY = ("query", "from marts.journeys")
 EXPORT = ("export", "--customer", "ann-41")
-ERASE = ("erase", "--customer", "ann-41")
+ERASE = ("erase", "--yes", "--customer", "ann-41")
 LAST_COMMIT = "lake/events/_delta_log/00000000000000000001.json"
 CURRENT, MANIFEST, JOURNEYS = (
     "releases/current.json",
@@ -93,6 +94,27 @@ FINE = {
     ("checks/*/result.json", "gone"),
     ("simulation/manifest.json", "gone"),
 }
+
+
+def test_a_block_that_is_overwritten_is_the_warehouses_fault_and_nobody_elses(whole, home):
+    """Whoever reads the block says so; who does not read it works. None of them blames the query or our program."""
+    shutil.copytree(whole, home)
+    path = home / "warehouse.duckdb"
+    good = path.read_bytes()
+    found = 0
+    for place in range(4096, len(good) - 4096, len(good) // 12):
+        path.write_bytes(
+            good[:place] + bytes(byte ^ 0x5A for byte in good[place : place + 4096]) + good[place + 4096 :]
+        )
+        for command in (("explain-funnel", "checkout"), EXPORT):
+            done = journey(*command)
+            assert "unexpected" not in done.err
+            assert "the query does not work" not in done.err
+            if "damaged" in done.err:
+                found += 1
+                assert f"{path} is damaged: Corrupt database file" in done.err
+                assert "journey build --full" in done.err
+    assert found
 
 
 def damaged(whole: Path, home: Path, name: str, damage: str) -> Path:

@@ -16,10 +16,11 @@ from deltalake import DeltaTable
 
 from journey_core import lake as lake_module
 from journey_core.contract import judge, records_of
+from journey_core.erasures import Erasures
 from journey_core.errors import InputError
 from journey_core.lake import Lake, Partition
 from journey_core.models import contracts
-from journey_core.privacy import Erasures, Person
+from journey_core.privacy import Person
 from journey_core.query import query_release
 from journey_core.release import current_release, publish_release
 from journey_core.warehouse import Warehouse

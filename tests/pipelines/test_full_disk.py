@@ -88,7 +88,7 @@ def test_an_erasure_that_does_not_fit_says_so_and_the_same_command_finishes_it(h
     home.rename(filled)
     used = sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in filled.rglob("*"))
     found = on_small_disk(
-        used + room * 1024, tmp_path / "disk", os.environ, "erase", "--customer", "ann-41", filled=filled
+        used + room * 1024, tmp_path / "disk", os.environ, "erase", "--yes", "--customer", "ann-41", filled=filled
     )
     assert found.full_code in (0, 2), found.full
     assert "Traceback" not in found.full

@@ -62,7 +62,7 @@ def test_the_whole_path_works_in_a_home_of_hard_characters(tmp_path, monkeypatch
         ["query", "from marts.journeys"],
         ["export", "--customer", "ann-41"],
         ["compact"],
-        ["erase", "--customer", "ann-41"],
+        ["erase", "--yes", "--customer", "ann-41"],
     ):
         done = journey(*command)
         assert done.code == 0, (command, done)

@@ -12,7 +12,7 @@ from stat import S_IMODE
 import pytest
 
 from journey_core.checks import CheckResult
-from pipelines.private import keep_private, who_else_reads
+from pipelines.private import PRIVATE_UMASK, who_else_reads
 from pipelines.settings import Settings
 from tests.commands import journey
 from tests.conftest import event
@@ -21,9 +21,8 @@ from tests.pipelines.test_erase import RECORDS, landed
 
 @pytest.fixture
 def private() -> Iterator[None]:
-    """As in a DAG's task."""
-    before = os.umask(0o022)
-    keep_private()
+    """As in a command, or a DAG's task."""
+    before = os.umask(PRIVATE_UMASK)
     yield
     os.umask(before)
 
@@ -51,7 +50,7 @@ def test_nobody_else_reads_anything_in_a_home(private, home, tmp_path):
     for command in (
         ["compact"],
         ["export", "--customer", "ann-41"],
-        ["erase", "--customer", "ann-41"],
+        ["erase", "--yes", "--customer", "ann-41"],
         ["simulate", "--customers", "5", "--days", "14", "--out", str(tmp_path / "shop.jsonl")],
     ):
         assert journey(*command).code == 0, command
@@ -84,7 +83,7 @@ def test_releases_are_read_by_whom_the_setting_names_and_nothing_else_is(
             else:
                 assert has == (folder if is_folder else file), (step, name)
         assert who_else_reads(home, settings.releases_mode) is None
-        assert journey("erase", "--customer", "ann-41").code == 0 or step == "erased"
+        assert journey("erase", "--yes", "--customer", "ann-41").code == 0 or step == "erased"
 
 
 def test_a_published_release_is_opened_later_by_publishing_again(private, home, monkeypatch):

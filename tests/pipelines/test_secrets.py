@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from journey_core.errors import BrokerError
 from pipelines.settings import SECRETS, Settings, concealed, what_is_wrong
 from tests.commands import journey
+from tests.conftest import event
 
 MARKER = "m4rk3r"  # too short for a key
 LONG = "m4rk3r-" * 4
@@ -89,6 +91,18 @@ def test_what_a_library_quotes_of_a_secret_is_hidden(secret, monkeypatch):
         assert done.code == 70
         assert MARKER not in done.err
         assert ("Traceback" in done.err) == bool(debug)
+
+
+def test_the_pseudonyms_do_not_show_their_key_and_another_key_is_another_source(secret, monkeypatch, tmp_path):
+    monkeypatch.setenv("JOURNEY_PSEUDONYMISE", "email")
+    file = tmp_path / "events.jsonl"
+    file.write_text(json.dumps(event("1", "2026-01-01 10:00", who={"email": "ann@example.com"})) + "\n")
+    assert "Pseudonyms" in repr(Settings().pseudonyms)
+    assert MARKER not in repr(Settings().pseudonyms)
+    assert journey("build", "--events", str(file)).out.startswith("built")
+    assert journey("build", "--events", str(file)).out.startswith("unchanged")
+    monkeypatch.setenv("JOURNEY_PSEUDONYM_KEY", "another key of length")
+    assert journey("build", "--events", str(file)).out.startswith("built")
 
 
 def test_an_empty_secret_hides_nothing(monkeypatch):

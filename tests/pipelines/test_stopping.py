@@ -38,7 +38,6 @@ cli.main()
 """
 #: What of `cli` does the work, the arguments, and what is left behind.
 VERBS = {
-    "query": ("query_release", ["query", "select 1"], "Nothing was changed"),
     "explain-funnel": ("explain_funnel", ["explain-funnel", "checkout"], "Nothing was changed"),
     "build": ("build_tables", ["build"], "The tables of the build before stay"),
     "land": ("land_events", ["land"], "What was committed stays"),
@@ -54,6 +53,7 @@ VERBS = {
 def released(home) -> Settings:
     settings = Settings(home=home)
     landed(settings, [b"{}"])
+    home.chmod(0o755)
     publish_release(settings.open_warehouse(), build(settings), contracts(), settings.releases, None)
     return settings
 
@@ -76,6 +76,7 @@ def at_work(verb: str, *, is_known: bool = True) -> subprocess.Popen[str]:
     process = started([sys.executable, "-c", script])
     while (line := process.stderr.readline()) != "working\n":
         assert line.startswith("warning: "), line
+    time.sleep(0.5)  # until it is at work
     return process
 
 

@@ -9,7 +9,7 @@ import sys
 import duckdb
 import pytest
 
-from pipelines.tables import rows_as_json, rows_as_text
+from pipelines.tables import json_parts, rows_as_json, rows_as_text
 from tests.conftest import event
 
 #: SQL → as JSON, on a screen.
@@ -43,6 +43,15 @@ def test_every_time_is_printed_whatever_its_year(sql):
     (row,) = json.loads(rows_as_json(rows))
     assert row == {"day": as_json, "list": [as_json, None], "struct": {"day": as_json}, "map": [[1, as_json]]}
     assert as_text in rows_as_text(rows).splitlines()[-1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_json_in_parts_is_the_json_of_the_whole(count):
+    with duckdb.connect() as connection:
+        rows = connection.sql(f"select n, [{{'m': n}}] as list from range({count}) as t(n)").to_arrow_table()
+    whole = json.dumps(rows.to_pylist(), indent=1)
+    assert ["".join(json_parts(rows, at_once)) for at_once in (1, 2, 3)] == [whole] * 3
+    assert rows_as_json(rows) == whole
 
 
 def test_a_calendar_that_repeats_itself_every_400_years_is_duckdbs():

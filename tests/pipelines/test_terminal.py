@@ -72,8 +72,8 @@ def test_no_command_prints_a_control_that_came_from_data(hostile, tmp_path, monk
         ["build", "--events", str(file)],
         ["build", "--taxonomy", who],
         ["build", "--as-of", who],
-        ["erase", "--customer", "x" + who],
-        ["erase", "--customer", who],
+        ["erase", "--yes", "--customer", "x" + who],
+        ["erase", "--yes", "--customer", who],
     ]
     for command in commands:
         done = journey(*command)
