@@ -32,11 +32,11 @@ from journey_core.contract import REJECTED_EVENTS, Judged
 from journey_core.errors import DamagedError, InputError
 from journey_core.files import swap
 from journey_core.identity import Identity
-from journey_core.privacy import Person, find_named, numbered, tombstone
+from journey_core.keyed import teach_keyed
+from journey_core.privacy import Person, find_keyed, find_named, numbered, tombstone
 
 # Of the first fingerprint; each doubling of their number shows one bit more.
 _PASSING_BITS = 10
-_BLOCK = 64  # bytes, of SHA-256
 # 16 MB and some 60 ms each.
 _SCRYPT: Mapping[str, int] = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 
@@ -139,19 +139,15 @@ class Erasures:
         )
         connection.execute(asked, dict(values or {}))
         connection.execute("create or replace temp table erased_texts (text varchar, erased_at timestamptz)")
-        inner, outer = (bytes(byte ^ pad for byte in self._padded_key()) for pad in (0x36, 0x5C))
-        for how, prints in (
-            ("sha256($salt || ':' || text)", kept.identifiers),
-            ("sha256($outer || unhex(sha256($inner || encode($salt || ':' || text))))", kept.keyed),
-        ):
+        teach_keyed(connection, self._key or "")
+        for how, prints in (("sha256", kept.identifiers), ("keyed", kept.keyed)):
             if not prints:
                 continue
             connection.register("known", pa.table({"print": list(prints), "erased_at": list(prints.values())}))
-            parameters = {"salt": kept.salt, "inner": inner, "outer": outer}
             connection.execute(
                 "insert into erased_texts select text, erased_at::timestamptz"
-                f" from asked_texts inner join known on {how} = known.print",
-                {name: value for name, value in parameters.items() if f"${name}" in how},
+                f" from asked_texts inner join known on {how}($salt || ':' || text) = known.print",
+                {"salt": kept.salt},
             )
             connection.unregister("known")
         if kept.slow:
@@ -186,7 +182,8 @@ class Erasures:
         """`judged` without what is an erased person's: of that the coordinates stay, rejected as `erased`.
 
         An event is theirs where its strongest identifier is; from the events of others their identifiers are taken out.
-        An event that happened after the erasure is a new beginning, and is let in.
+        An event that happened after the erasure is a new beginning, and is let in: all that is known of its time must
+        be later than the erasure, and it must not lie ahead of its landing. A clock that runs ahead is no evidence.
         """
         if not self:
             return judged
@@ -201,6 +198,8 @@ class Erasures:
         self, connection: duckdb.DuckDBPyConnection, rows: pa.Table, identity: Identity
     ) -> tuple[pa.Table, pa.Table]:
         find_named(connection, numbered(connection, rows), "named", identity)
+        if "key" in rows.column_names:
+            find_keyed(connection, "named", identity)
         self.match(connection, "select namespace || ':' || identifier as text from named")
         connection.execute(
             f"""
@@ -212,7 +211,11 @@ class Erasures:
             inner join landed on named.place = landed.place
             left join erased_texts
                 on erased_texts.text = named.namespace || ':' || named.identifier
-                and coalesce(landed.occurred_at <= erased_texts.erased_at, true);
+                and not coalesce(
+                    least(landed.occurred_at, landed.received_at, landed.kafka_timestamp) > erased_texts.erased_at
+                    and coalesce(landed.occurred_at <= landed.landed_at, true),
+                    false
+                );
             create or replace temp table gone as
             select place from landed
             where sha256('{self._kept.salt}:' || payload_hash) in (select print from known_records)
@@ -248,10 +251,6 @@ class Erasures:
 
     def _key_check(self) -> str | None:
         return None if self._key is None else self._keyed("a text that names nobody")
-
-    def _padded_key(self) -> bytes:
-        key = (self._key or "").encode()
-        return (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
 
     def _prefix(self, text: str) -> int:
         return int(hashlib.sha256(f"prefix:{self._kept.salt}:{text}".encode()).hexdigest()[:16], 16)

@@ -24,7 +24,6 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.writer import WriterProperties
@@ -35,8 +34,9 @@ from journey_core.contract import EVENTS, LARGEST_EVENT, RECORDS, REJECTED_EVENT
 from journey_core.damage import damaged_log, first_line, raise_if_unreadable, reading
 from journey_core.errors import StorageError, SupersededError
 from journey_core.files import fsync
+from journey_core.finding import Found, Unseal, theirs
 from journey_core.identity import Identity
-from journey_core.privacy import BLANK, ERASED, Person, find_named, redacted, tombstone
+from journey_core.privacy import BLANK, Person, tombstone
 
 #: `lake.landing_gaps`: offsets that Kafka had lost before they were landed, and that somebody has accepted as lost.
 LANDING_GAPS = pa.schema(
@@ -349,39 +349,39 @@ class Lake:
             after += len(table.file_uris())
         return Compacted(before, after, removed)
 
-    def find(self, person: Person, identity: Identity | None = None) -> dict[str, pa.Table]:
-        """Per table the records that are a person's (`is_gone`) or name them; `hash_before` is their payload's.
+    def find(self, person: Person, identity: Identity | None = None, unseal: Unseal | None = None) -> Found:
+        """The records that are a person's (`is_gone`) or name them.
 
-        `identity` is how the person's identifiers were normalised.
+        `identity` is how the person's identifiers were normalised. `unseal` tells of sealed records (`place`, `key`,
+        `value`) the places of those that name the person.
         """
-        found = {}
         snapshot = self.snapshot()
+        found: dict[str, pa.Table] = {}
         with duckdb.connect() as connection:
             for name in LANDED:
                 if files := snapshot.files(name):
                     with reading(files):
-                        found[name] = connection.sql(
-                            f"from {_theirs(connection, files, name, person, identity or Identity())}"
-                        ).to_arrow_table()
-        return found
+                        found[name] = theirs(connection, rows_of(files), name, person, identity or Identity(), unseal)
+        return Found(snapshot.identity(), found)
 
-    def erase(self, found: Mapping[str, pa.Table]) -> tuple[int, int]:
+    def erase(self, found: Found) -> tuple[int, int]:
         """Remove what `find` has found, and their names from the events of others; returns how many of each.
 
         The offsets stay accounted for: of each record that goes a row `erased` is left among the rejected ones. The
         files that held them, and the log that remembers their statistics, are deleted at once: no reader keeps an older
         snapshot.
         """
-        if "events" in found:
+        tables = found.tables
+        if "events" in tables:
             with duckdb.connect() as connection:
                 connection.execute("set timezone = 'UTC'")
-                connection.register("found", found["events"])
+                connection.register("found", tables["events"])
                 gone = connection.sql(f"select {tombstone()} from found where is_gone").to_arrow_table()
             rows = _not_in(gone.cast(REJECTED_EVENTS), self.snapshot().files("rejected_events"))
             self._append(self.snapshot().tables["rejected_events"], rows, {})
         for name in LANDED:
-            if name in found and found[name].num_rows:
-                self._rewrite(partial(_erase, name=name, found=found[name]), name)
+            if name in tables and tables[name].num_rows:
+                self._rewrite(partial(_erase, name=name, found=tables[name]), name)
             with _storage_errors(self.root), self._locked(fcntl.LOCK_EX):
                 table = self.snapshot().tables[name]
                 # `full`: also what a landing wrote that was killed before its commit.
@@ -393,8 +393,7 @@ class Lake:
                     if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < table.version():
                         path.unlink()
                 self._record_log(name)
-        gone = sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in found.values())
-        return gone, sum(rows.num_rows for rows in found.values()) - gone
+        return found.removed, found.redacted
 
     def _rewrite(self, change: Callable[[DeltaTable], None], name: str) -> None:
         """Change a table's files, again from the start where somebody else was faster."""
@@ -559,68 +558,8 @@ def _delete(table: DeltaTable, rows: pa.Table) -> None:
     merge = table.merge(
         coordinates, _same_record("moved"), source_alias="moved", target_alias="held", writer_properties=_WRITER
     )
-    merge.when_matched_delete().execute()
-
-
-def _theirs(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[str], name: str, person: Person, identity: Identity
-) -> str:
-    """SQL: the records that name a person; `is_gone` where the record is theirs, else its columns without them."""
-    connection.execute("set timezone = 'UTC'")
-    place = """topic || ' ' || coalesce(generation, 0) || ' ' || "partition" || ' ' || "offset\""""
-    rows = f"(select {place} as place, * from {rows_of(files)})"
-    columns = "place, occurred_at, sequence, event_type, coalesce(identifiers, map()) as identifiers, properties"
-    find_named(connection, f"(select {columns} from {rows})", "named", identity)
-    for variable, value in (("anywhere", person.anywhere()), ("pairs", person.pairs())):
-        connection.execute(f"set variable {variable} = $1", [value])
-    connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
-    both = sorted(person.identifiers)
-    connection.execute(
-        "create or replace temp table known as"
-        " select unnest($1::varchar[]) as namespace, unnest($2::varchar[]) as identifier",
-        [[namespace for namespace, _ in both], [identifier for _, identifier in both]],
-    )
-    connection.execute(
-        """
-        create or replace temp table theirs as
-        select place, list(namespace) filter (where role <> 'merged_with') as namespaces,
-            bool_or(role = 'merged_with') as is_merged_with
-        from named inner join known using (namespace, identifier)
-        group by place;
-        create or replace temp macro is_named(text) as coalesce(regexp_matches(text, getvariable('anywhere')), false);
-        -- What is no text is shown with its quotes escaped.
-        create or replace temp macro as_text(bytes) as coalesce(
-            try(decode(bytes)), replace(bytes::varchar, chr(92) || 'x22', '"')
-        );
-        """
-    )
-    without = """json_merge_patch(properties, '{"with": null}')"""
-    unmerged = f"case when theirs.is_merged_with then {without} else properties end"
-    is_theirs = "coalesce(event_id in (select unnest(getvariable('events'))), false)"
-    mentions = "theirs.place is not null"
-    mentions += "".join(f" or is_named({text})" for text in ("context", "properties", "extra"))
-    if name == "rejected_events":
-        mentions += """
-            or is_named(as_text(value)) or coalesce(regexp_matches(as_text(value), getvariable('pairs')), false)
-            or coalesce(as_text(key) in (select identifier from known), false)
-        """
-    return f"""(
-        select topic, coalesce(generation, 0) as generation, "partition", "offset", kafka_timestamp, landed_at,
-            -- The bytes of a record that was refused cannot be redacted: it goes as a whole.
-            {name == "rejected_events"} or {is_theirs} as is_gone,
-            payload_hash as hash_before,
-            -- Another row is another record: builds know by the hash that it has changed.
-            sha256(payload_hash || '{ERASED}') as payload_hash,
-            map_from_entries(list_filter(
-                map_entries(identifiers), lambda entry: not coalesce(list_contains(theirs.namespaces, entry.key), false)
-            )) as identifiers,
-            {redacted("context")} as context,
-            {redacted(unmerged)} as properties,
-            {redacted("extra")} as extra
-        from {rows} as landed
-        left join theirs on landed.place = theirs.place
-        where ({is_theirs} or {mentions}) and {"reason <> 'erased'" if name == "rejected_events" else "true"}
-    )"""
+    # What was erased meanwhile is the account of its offset.
+    merge.when_matched_delete("held.reason <> 'erased'").execute()
 
 
 def _erase(table: DeltaTable, name: str, found: pa.Table) -> None:
@@ -635,7 +574,7 @@ def _erase(table: DeltaTable, name: str, found: pa.Table) -> None:
     if name == "rejected_events":
         merge.when_matched_update(BLANK).execute()
     else:
-        columns = ("payload_hash", "identifiers", "context", "properties", "extra")
+        columns = ("payload_hash", "event_id", "event_type", "identifiers", "context", "properties", "extra")
         merge = merge.when_matched_delete("theirs.is_gone")
         merge.when_matched_update({column: f"theirs.{column}" for column in columns}).execute()
 

@@ -1,9 +1,7 @@
-"""Who is to be forgotten, and how they are found."""
+"""Who is to be forgotten, and how the records are found that name them by an identifier."""
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 
 import duckdb
@@ -12,49 +10,31 @@ import pyarrow as pa
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.identity import Identity, register
 from journey_core.models import quoted, shipped_models
+from journey_core.shapes import Patterns, patterns
 
-ERASED = "(erased)"
 _WHERE = ("topic", "generation", "partition", "offset", "kafka_timestamp", "landed_at")
 #: What becomes of the other columns of `lake.rejected_events`: column → SQL.
 BLANK = {name: "null" for name in REJECTED_EVENTS.names if name not in _WHERE} | {
     "reason": "'erased'",
     "detail": "'the person was erased'",
 }
-_NOTHING = r"[^\s\S]"
-# Letters and digits; an `e` alone may be a number's.
-_MIXED = re.compile(r"(?i)(?=.*\d).*[a-df-z]")
 
 
 @dataclass(frozen=True)
 class Person:
-    """One component: the names that it may have had as a customer, its identifiers (normalised), its events."""
+    """One component: the names that it may have had as a customer, its identifiers (normalised), its events.
+
+    `others` are identifiers of other people that contain one of this person's.
+    """
 
     names: frozenset[str]
     identifiers: frozenset[tuple[str, str]]
     event_ids: frozenset[str]
+    others: frozenset[str] = frozenset()
 
-    def anywhere(self) -> str:
-        """A regular expression of what is theirs wherever it stands; its groups are what stands around it.
-
-        Only what hardly anything else can be: six characters or more, with an @, or letters and digits. A word or a
-        number would be found in the facts of others.
-        """
-        texts = {text for name in self._telling() for text in (name, json.dumps(name)[1:-1])}
-        if not texts:
-            return _NOTHING
-        return rf"(?i)(^|[^0-9A-Za-z._%+\-])(?:{'|'.join(sorted(map(re.escape, texts)))})($|[^0-9A-Za-z_@\-])"
-
-    def pairs(self) -> str:
-        """A regular expression of their identifiers as an event writes them: `"email": "ann@x.de"`."""
-        written = (
-            rf'"{re.escape(json.dumps(namespace)[1:-1])}"\s*:\s*"{re.escape(json.dumps(identifier)[1:-1])}"'
-            for namespace, identifier in sorted(self.identifiers)
-        )
-        return f"(?i)(?:{'|'.join(written)})" if self.identifiers else _NOTHING
-
-    def _telling(self) -> set[str]:
-        texts = self.names | {identifier for _, identifier in self.identifiers}
-        return {text for text in texts if len(text) >= 6 and ("@" in text or _MIXED.search(text))}
+    def patterns(self) -> Patterns:
+        """What finds them in texts."""
+        return patterns(self.identifiers, self.names, self.others)
 
 
 def find_named(connection: duckdb.DuckDBPyConnection, rows: str, name: str, identity: Identity) -> None:
@@ -114,15 +94,44 @@ def numbered(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
     return f"(select {columns} from landed)"
 
 
+def find_keyed(connection: duckdb.DuckDBPyConnection, name: str, identity: Identity) -> None:
+    """Add to the table `name` of `find_named` whom the Kafka keys of the table `landed` name, as role `key`.
+
+    A key is `namespace:identifier`, or an identifier of whichever namespace.
+    """
+    namespaces = identity.columns()["namespaces"]["namespace"]
+    connection.register("declared", pa.table({"namespace": namespaces}))
+    connection.execute(
+        f"""
+        create or replace temp table keys as
+        select place, namespace, case
+            when starts_with(written, namespace || ':') then substr(written, length(namespace) + 2) else written
+        end as identifier
+        from (select place, url_decode({text_of("key")}) as written from landed where key is not null) as keys
+        cross join declared
+        where starts_with(written, namespace || ':') or not exists (
+            from declared as others where starts_with(keys.written, others.namespace || ':')
+        )
+        """
+    )
+    empty = "null::timestamptz as occurred_at, null::bigint as sequence, null as event_type, null as properties"
+    find_named(
+        connection,
+        f"(select place, {empty}, map([namespace], [identifier]) as identifiers from keys)",
+        "keyed_names",
+        identity,
+    )
+    connection.execute(f"insert into {name} select * replace ('key' as role) from keyed_names")
+
+
+def text_of(column: str) -> str:
+    r"""SQL: bytes as a text, whatever they are: what is not ASCII stands as `\xC3`. Nothing can fail."""
+    text = f"{column}::varchar"
+    for octet in ('"', "'", "\\"):
+        text = f"replace({text}, '\\x{ord(octet):02X}', chr({ord(octet)}))"
+    return text
+
+
 def tombstone() -> str:
     """SQL: the columns of a record that was erased: where it was, and nothing else."""
     return ", ".join(f"{BLANK.get(name, quoted(name))} as {quoted(name)}" for name in REJECTED_EVENTS.names)
-
-
-def redacted(text: str) -> str:
-    """SQL: `text` without what the variable `anywhere` (`Person.anywhere`) finds.
-
-    Twice: between two names side by side stands one character, which belongs to both.
-    """
-    once = "regexp_replace({}, getvariable('anywhere'), '" + rf"\1{ERASED}\2" + "', 'g')"
-    return once.format(once.format(text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -17,16 +18,16 @@ from cryptography.fernet import Fernet, InvalidToken
 from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, Judged
 from journey_core.errors import InputError
 from journey_core.identity import Identity
-from journey_core.privacy import find_named, numbered
+from journey_core.keyed import teach_keyed
+from journey_core.privacy import Person, find_keyed, find_named, numbered, text_of
+from journey_core.shapes import BASE64, CORES, RUN, SHORTEST, anybodys, decoded, patterns, teach
 
-_BLOCK = 64  # bytes, of SHA-256
 _SEALED = b"sealed:"
 _HIDDEN = "(pseudonymised)"
-#: What is unmistakably of a namespace, wherever somebody has written it: an address, a number with its prefix.
-_UNMISTAKABLE = {
-    "email": r"[a-z0-9._%+\-]+@[a-z0-9.\-]+\.[a-z]{2,}",
-    "phone": r"(?:\+|00)[1-9][0-9 ().\-/]{5,}[0-9]",
-}
+_NO_EVENT = "null::timestamptz as occurred_at, null::bigint as sequence, null as event_type, null as properties"
+_TEXTS = ("event_type", "context", "properties", "extra")
+_JSON = ("context", "properties", "extra")
+_OF_REJECTED = ("channel", "initiator", "field")
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,17 @@ class Pseudonyms:
     """Which namespaces are pseudonymised, the secret, and how identifiers are normalised before."""
 
     namespaces: frozenset[str]
-    secret: str = field(repr=False)
+    secret: str
     identity: Identity = field(default_factory=Identity)
 
     def of(self, namespace: str, identifier: str) -> str:
         """What `identifier`, as somebody writes it, is called in the tables; itself where it is not hidden."""
-        if namespace not in self.namespaces:
-            return identifier
         row = {"identifiers": [{namespace: identifier}]}
         asked = pa.table({name: pa.array(values, EVENTS.field(name).type) for name, values in row.items()})
         with duckdb.connect() as connection:
             connection.register("asked", asked)
-            empty = "null::timestamptz as occurred_at, null::bigint as sequence, null as event_type, null as properties"
-            self._find(connection, f"(select 'x' as place, {empty}, identifiers from asked)")
+            self._teach(connection)
+            self._find(connection, f"(select 'x' as place, {_NO_EVENT}, identifiers from asked)")
             found = connection.execute("select pseudonym from named").fetchall()
         return str(found[0][0]) if found else identifier
 
@@ -74,53 +73,146 @@ class Pseudonyms:
             records = _replaced(records, name, pa.array(opened, RECORDS.field(name).type))
         return records
 
+    def naming(self, sealed: pa.Table, person: Person) -> list[str]:
+        """The places of sealed records (`place`, `key`, `value`) that name a person, whose identifiers are pseudonyms.
+
+        A few records: each is opened here, and nothing of it is kept.
+        """
+        rows = [
+            (
+                place,
+                b"\n".join(self._open(octets) for octets in (key, value) if octets),
+                self._open(key) if key else None,
+            )
+            for place, key, value in zip(*(sealed[name].to_pylist() for name in ("place", "key", "value")), strict=True)
+        ]
+        columns = {name: pa.array([row[n] for row in rows]) for n, name in enumerate(("place", "text", "key"))}
+        table = pa.table(
+            columns, schema=pa.schema([("place", pa.string()), ("text", pa.binary()), ("key", pa.binary())])
+        )
+        with duckdb.connect() as connection:
+            connection.execute("set timezone = 'UTC'")
+            connection.register("opened", table)
+            connection.execute(f"create temp table landed as select place, key, {text_of('text')} as text from opened")
+            teach(connection, person.patterns())
+            found = connection.execute("select place from landed where is_named(text)").fetchall()
+            self._teach(connection)
+            # Addresses and numbers wherever they stand, pairs as JSON writes them, and the key.
+            connection.register("of_namespace", pa.table({"namespace": sorted(self.namespaces)}))
+            connection.register(
+                "anybodys",
+                pa.table(
+                    {
+                        "namespace": pa.array(
+                            [name for name in ("email", "phone") if name in self.namespaces], pa.string()
+                        ),
+                        "pattern": pa.array(
+                            [CORES[name] for name in ("email", "phone") if name in self.namespaces], pa.string()
+                        ),
+                    }
+                ),
+            )
+            said = connection.execute(
+                """
+                select place, namespace, unnest(regexp_extract_all(text, pattern)) from landed cross join anybodys
+                union
+                select place, namespace, unnest(regexp_extract_all(
+                    text, '"' || regexp_escape(namespace) || '"\\s*:\\s*"?([^",}]+)', 1
+                )) from landed cross join of_namespace
+                """
+            ).fetchall()
+            find_named(
+                connection,
+                "(select null::varchar as place, null::timestamptz as occurred_at, null::bigint as"
+                " sequence, null as event_type, map()::map(varchar, varchar) as identifiers, null as properties"
+                " where false)",
+                "everybody",
+                self.identity,
+            )
+            find_keyed(connection, "everybody", self.identity)
+            keys = connection.execute("select place, namespace, identifier from everybody").fetchall()
+            texts = [(place, namespace, decoded(text)) for place, namespace, text in said] + keys
+            kind = pa.map_(pa.string(), pa.string())
+            connection.register(
+                "said",
+                pa.table(
+                    {
+                        "place": pa.array([place for place, _, _ in texts], pa.string()),
+                        "identifiers": pa.array([[(namespace, text)] for _, namespace, text in texts], kind),
+                    }
+                ),
+            )
+            self._find(connection, f"(select place, {_NO_EVENT}, identifiers from said)")
+            named = connection.execute("select place, namespace, pseudonym from named").fetchall()
+        theirs = {place for place, namespace, pseudonym in named if (namespace, pseudonym) in person.identifiers}
+        return sorted(theirs | {place for (place,) in found})
+
+    def _teach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        teach(connection, anybodys(self.namespaces), _HIDDEN)
+        teach_keyed(connection, self.secret)
+        connection.register("hidden", pa.table({"namespace": pa.array(sorted(self.namespaces), pa.string())}))
+
     def _find(self, connection: duckdb.DuckDBPyConnection, rows: str) -> None:
-        """The table `named(place, role, namespace, identifier, pseudonym)`, of the hidden namespaces."""
+        """The table `named(place, role, namespace, identifier, pseudonym)` of what is hidden.
+
+        Identifiers of the hidden namespaces, and of others what holds an address or a number, or is the same text.
+        """
         find_named(connection, rows, "everybody", self.identity)
-        connection.register("hidden", pa.table({"namespace": sorted(self.namespaces)}))
-        key = hashlib.sha256(self.secret.encode()).digest() if len(self.secret) > _BLOCK else self.secret.encode()
-        padded = key.ljust(_BLOCK, b"\0")
-        pads = {name: bytes(byte ^ pad for byte in padded) for name, pad in (("inner_pad", 0x36), ("outer_pad", 0x5C))}
-        for name, pad in pads.items():
-            connection.execute(f"set variable {name} = $1::blob", [pad])
-        # RFC 2104: H(key ^ opad, H(key ^ ipad, text)).
         connection.execute(
-            """
+            f"""
             create or replace temp table named as
-            select place, role, namespace, identifier, 'hmac:' || sha256(getvariable('outer_pad') || unhex(
-                sha256(getvariable('inner_pad') || encode(namespace || ':' || identifier))
-            )) as pseudonym
-            from everybody inner join hidden using (namespace)
+            select place, role, namespace, identifier, 'hmac:' || keyed(namespace || ':' || identifier) as pseudonym
+            from everybody
+            where namespace in (select namespace from hidden)
+                or is_name(identifier)
+                or (
+                    length(identifier) >= {SHORTEST} and (place, lower(identifier)) in (
+                        select (place, lower(identifier)) from everybody
+                        where namespace in (select namespace from hidden)
+                    )
+                )
             """
         )
 
     def _hidden(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+        self._teach(connection)
         self._find(connection, numbered(connection, rows))
-        patterns = [pattern for namespace, pattern in _UNMISTAKABLE.items() if namespace in self.namespaces]
-        connection.register("unmistakable", pa.table({"pattern": pa.array(patterns, pa.string())}))
+        texts = [name for name in (*_TEXTS, *_OF_REJECTED) if name in rows.column_names]
+        without = ", ".join(
+            f"{'json_without_names' if name in _JSON else 'without_names'}({name}) as {name}" for name in texts
+        )
+        connection.execute(
+            f"""
+            create or replace temp table written as
+            select place, entry.key as namespace, entry.value as text
+            from (select place, unnest(map_entries(identifiers)) as entry from landed)
+            where entry.key in (select namespace from hidden)
+            union
+            select place, namespace, identifier from named
+            union
+            -- A telephone number may stand elsewhere without its plus.
+            select place, namespace, ltrim(identifier, '+') from named;
+            create or replace temp table cleared as
+            select * replace (
+                {without},
+                case
+                    when is_named(event_id) then 'hmac:' || keyed('event_id:' || event_id) else event_id
+                end as event_id
+            )
+            from landed;
+            """
+        )
+        self._register_own(connection, texts)
+        own = ", ".join(
+            f"own_json({name}, own.around, own.numbers) as {name}"
+            if name in _JSON
+            else f"own_text({name}, own.around) as {name}"
+            for name in texts
+            if name != "properties"
+        )
         hidden = connection.sql(
             f"""
             with
-            written as (
-                select place, entry.key as namespace, entry.value as text
-                from (select place, unnest(map_entries(identifiers)) as entry from landed)
-                where entry.key in (select namespace from hidden)
-                union
-                select place, namespace, identifier from named
-                union
-                -- A telephone number may stand elsewhere without its plus.
-                select place, namespace, ltrim(identifier, '+') from named
-            ),
-            texts as (
-                -- Shorter ones are found in what has nothing to do with them.
-                select place, string_agg(pattern, '|' order by pattern) as ways_to_write
-                from (
-                    select place, regexp_escape(text) as pattern from written where length(text) >= 6
-                    union
-                    select place, pattern from landed cross join unmistakable
-                )
-                group by place
-            ),
             pseudonyms as (
                 select
                     place,
@@ -130,27 +222,97 @@ class Pseudonyms:
                         filter (where role = 'merged_with')) as merged
                 from named group by place
             )
-            select landed.* replace (
+            select cleared.* replace (
                 map_from_entries(list_transform(
-                    map_entries(landed.identifiers),
+                    map_entries(cleared.identifiers),
                     lambda entry: struct_pack(k := entry.key, v := coalesce(pseudonyms.named[entry.key], entry.value))
                 )) as identifiers,
-                {_without("landed.context")} as context,
+                {own},
                 case
-                    when pseudonyms.merged is null then {_without("landed.properties")}
+                    when own.around is not null and own_text(event_id, own.around) <> event_id
+                        then 'hmac:' || keyed('event_id:' || event_id)
+                    else event_id
+                end as event_id,
+                case
+                    when pseudonyms.merged is null then own_json(properties, own.around, own.numbers)
                     else json_merge_patch(
-                        {_without("landed.properties")}, json_object('with', pseudonyms.merged)
+                        own_json(properties, own.around, own.numbers), json_object('with', pseudonyms.merged)
                     )
-                end as properties,
-                {_without("landed.extra")} as extra
+                end as properties
             )
-            from landed
+            from cleared
             left join pseudonyms using (place)
-            left join texts using (place)
-            order by landed.place::bigint
+            left join own using (place)
+            order by cleared.place::bigint
             """
         ).to_arrow_table()
         return hidden.select(rows.column_names).cast(rows.schema)
+
+    def _register_own(self, connection: duckdb.DuckDBPyConnection, texts: Sequence[str]) -> None:
+        """The table `own(place, around, numbers)`: patterns of records that say an identifier of their own once more.
+
+        Few do, once addresses and numbers are gone: a pattern for each record would cost more than the landing.
+        """
+        connection.execute(
+            f"""
+            create or replace temp table haystacks as
+            select place, text, lower(text || chr(10) || url_decode(url_decode(url_decode(text)))) as said
+            from (select place, concat_ws(chr(10), event_id, {", ".join(texts)}) as text from cleared)
+            """
+        )
+        found = connection.execute(
+            rf"""
+            select place, list(distinct namespace || chr(31) || name)
+            from (select place, namespace, text as name from written) as written
+            inner join haystacks using (place)
+            where length(name) > 0 and (
+                contains(said, lower(name))
+                or contains(said, md5(lower(name)))
+                or contains(said, sha1(lower(name)))
+                or contains(said, sha256(lower(name)))
+                or regexp_matches(haystacks.text, '(?i)\\+(?:u00|x)[2-7]|&(?:amp;)*(?:#|commat)|=[2-7][0-9A-F]')
+                or (strlen(name) > length(name) and regexp_matches(haystacks.text, '\\+[ux]'))
+                or regexp_matches(haystacks.text, '{BASE64}')
+            )
+            group by place
+            """
+        ).fetchall()
+        own = []
+        for place, pairs in found:
+            theirs = patterns({tuple(pair.split("", 1)) for pair in pairs}, is_own=True)
+            own.append({"place": place, "around": list(theirs.around), "numbers": list(theirs.numbers)})
+        kind = pa.list_(pa.string())
+        schema = pa.schema([("place", pa.string()), ("around", kind), ("numbers", kind)])
+        connection.register("own", pa.Table.from_pylist(own, schema=schema))
+        once = rf"regexp_replace({{}}, pattern, '\1{_HIDDEN}\2', 'g')"
+        connection.execute(
+            rf"""
+            create or replace temp macro own_runs(written, around) as list_filter(
+                list_distinct(regexp_extract_all(written, '{RUN}')),
+                lambda run: len(list_filter(
+                    decoded_run(rtrim(run, '=')),
+                    lambda said: len(list_filter(around, lambda pattern: regexp_matches(said, pattern))) > 0
+                )) > 0
+            );
+            create or replace temp macro own_text(written, around) as
+                case when around is null or written is null then written else list_reduce(
+                    around,
+                    lambda found, pattern: {once.format(once.format("found"))},
+                    list_reduce(own_runs(written, around), lambda found, run: replace(found, run, '{_HIDDEN}'), written)
+                ) end;
+            create or replace temp macro own_numbers(written, numbers) as list_reduce(
+                numbers,
+                lambda found, pattern: regexp_replace(found, pattern, '\1"{_HIDDEN}"\2', 'g'),
+                written
+            );
+            create or replace temp macro own_json(written, around, numbers) as case
+                when around is null or written is null then written
+                when json_valid(own_text(own_numbers(written, numbers), around))
+                    then own_text(own_numbers(written, numbers), around)
+                else '{{}}'
+            end
+            """
+        )
 
     def _seal(self, text: bytes) -> bytes:
         return _SEALED + self._cipher().encrypt(text)
@@ -166,30 +328,6 @@ class Pseudonyms:
 
     def _cipher(self) -> Fernet:
         return Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"seal:{self.secret}".encode()).digest()))
-
-
-def _without(text: str) -> str:
-    """SQL: a JSON text without what `texts.ways_to_write` finds.
-
-    A number that is an identifier has no quotes around it; it gets them, or the text would be no JSON any more.
-    """
-    numbers = rf"""regexp_replace(
-        {text}, '(?i)([:\[,]\s*)(?:' || texts.ways_to_write || ')(\s*[,}}\]])', '\1"{_HIDDEN}"\2', 'g'
-    )"""
-
-    def words(where: str) -> str:
-        # Twice: two finds may share the character between them.
-        once = (
-            f"regexp_replace({{}}, '(?i)(^|[^0-9A-Za-z])(?:' || texts.ways_to_write || ')($|[^0-9A-Za-z])',"
-            rf" '\1{_HIDDEN}\2', 'g')"
-        )
-        return once.replace("{}", once.replace("{}", where))
-
-    return (
-        f"case when texts.ways_to_write is null or {text} is null then {text}"
-        f" when json_valid({words(numbers)}) then {words(numbers)}"
-        f" when json_valid({words(text)}) then {words(text)} else '{{}}' end"
-    )
 
 
 def _replaced(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:

@@ -12,29 +12,25 @@ ever published is never written again, so a reader that holds a manifest reads o
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_IMODE
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
 from journey_core.checksums import sha256_of
-from journey_core.damage import first_line
 from journey_core.errors import DamagedError, NotBuiltError, StorageError
 from journey_core.files import fsync, swap
-from journey_core.manifest import current_manifest, faults, manifests, read_current, read_manifest
+from journey_core.manifest import current_manifest, faults, manifests, read_current
 from journey_core.models import Contract, quoted
 from journey_core.modes import PRIVATE, also_let_read, let_read, of_folders, of_home, share
-from journey_core.privacy import Person, redacted
 from journey_core.warehouse import Build, Warehouse, last_build
 
 # Where a release is written before it has its name.
-_PUBLISHING, _ERASING = ".publishing-", ".erasing-"
+PUBLISHING = ".publishing-"
 _REMEDY = (
     "Run: journey verify, which names every damaged file, then journey build && journey check && journey publish, "
     "which writes the release again"
@@ -94,9 +90,9 @@ def publish_release(
         return Release(root, before, is_new=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=root.parent, prefix=_PUBLISHING) as aside:
+        with TemporaryDirectory(dir=root.parent, prefix=PUBLISHING) as aside:
             manifest = before or _place(warehouse, build, tables, root, name, data_docs, Path(aside), mode)
-            catalog = _write_catalog(Path(aside), Release(root, manifest))
+            catalog = write_catalog(Path(aside), Release(root, manifest))
             also_let_read(root.parent, of_home(mode))
             also_let_read(root, of_folders(mode))
             swap(root / "current.json", json.dumps(manifest, indent=1), mode)
@@ -110,120 +106,8 @@ def publish_release(
     return Release(root, manifest)
 
 
-def erase_from_releases(root: Path, person: Person) -> int:
-    """Write every release that names a person again without them, under a new name; returns how many.
-
-    A published path is never written again, and the old ones are deleted: readers of a manifest read anew.
-    Aggregates stay as they were counted, but for rows that bear a name. Data Docs that name the person are left out.
-    """
-    for prefix in (_PUBLISHING, _ERASING, QUERYING):
-        for left in root.parent.glob(f"{prefix}*"):
-            shutil.rmtree(left)  # by a run that was killed
-    current = read_current(root)
-    changed = 0
-    remedy = "It cannot be written again without them. Delete its folder, then run the same command again"
-    # All of them first: nothing is rewritten where one cannot be.
-    readable = {
-        old: read_manifest(old / "manifest.json", remedy) for old in sorted(root.glob("*")) if not old.is_file()
-    }
-    for old, manifest in readable.items():
-        name = f"{manifest['release']}.erased"
-        while (root / name).exists():
-            name += ".erased"
-        with TemporaryDirectory(dir=root.parent, prefix=_ERASING) as aside:
-            try:
-                if not _write_without(person, old, manifest, Path(aside) / name, name):
-                    continue
-            except duckdb.Error as error:
-                require_whole(Release(root, read_manifest(old / "manifest.json", remedy)), remedy)
-                raise StorageError(
-                    f"release {old.name} cannot be written again: {first_line(error)}. Free some space, then run the "
-                    "same command again"
-                ) from error
-            mode = S_IMODE((old / "manifest.json").stat().st_mode)
-            let_read(Path(aside) / name, mode)
-            written = json.loads((Path(aside) / name / "manifest.json").read_text())
-            (Path(aside) / name).rename(root / name)
-            if current is not None and current["release"] == manifest["release"]:
-                catalog = _write_catalog(Path(aside), Release(root, written))
-                swap(root / "current.json", json.dumps(written, indent=1), mode)
-                catalog.chmod(mode)
-                catalog.replace(root / "catalog.duckdb")
-        shutil.rmtree(old)
-        changed += 1
-    return changed
-
-
-def _write_without(person: Person, old: Path, manifest: dict[str, Any], folder: Path, name: str) -> bool:
-    """Write a release without a person into `folder`. False where it does not name them: then it can stay."""
-    folder.mkdir()
-    is_named = False
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set variable anywhere = $1", [person.anywhere()])
-        connection.execute("set variable names = $1::varchar[]", [sorted(person.names)])
-        connection.execute("set variable events = $1::varchar[]", [sorted(person.event_ids)])
-        pairs = [f"{namespace}\x1f{identifier}" for namespace, identifier in sorted(person.identifiers)]
-        connection.execute("set variable pairs = $1::varchar[]", [pairs])
-        for table, entry in manifest["tables"].items():
-            (folder / table).mkdir()
-            for file in entry["files"]:
-                target = folder / table / Path(file["path"]).name
-                before = f"read_parquet('{_quoted(old.parent / file['path'])}')"
-                columns = dict(row[:2] for row in connection.execute(f"describe from {before}").fetchall())
-                kept = f"select * replace ({_redacted(columns)}) from {before} where not ({_is_theirs(columns)})"
-                connection.execute(f"copy ({kept}) to '{_quoted(target)}' (format parquet, compression zstd)")
-                fsync(target)
-                after = f"read_parquet('{_quoted(target)}')"
-                ((entry["rows"], differ),) = connection.execute(
-                    f"select (select count(*) from {after}), exists(from {before} except all from {after})"
-                ).fetchall()
-                is_named = is_named or differ
-                file |= {
-                    "path": f"{name}/{table}/{target.name}",
-                    "bytes": target.stat().st_size,
-                    "sha256": sha256_of(target),
-                }
-    docs = old / "data_docs"
-    if docs.exists() and not _names(docs, person):
-        shutil.copytree(docs, folder / "data_docs")
-    elif docs.exists():
-        is_named = True
-    swap(folder / "manifest.json", json.dumps(manifest | {"release": name}, indent=1))
-    return is_named
-
-
-def _redacted(columns: Mapping[str, str]) -> str:
-    """SQL: every text without the person's names."""
-    return ", ".join(
-        f"{redacted(f'{quoted(name)}::varchar')}::{kind} as {quoted(name)}"
-        for name, kind in columns.items()
-        if kind in ("VARCHAR", "JSON")
-    )
-
-
-def _is_theirs(columns: Mapping[str, str]) -> str:
-    """SQL: whether a row is the person's, by the columns that say whose it is."""
-    terms = ["false"]
-    names, events, pairs = (f"(select unnest(getvariable('{name}')))" for name in ("names", "events", "pairs"))
-    terms += [f"coalesce({name} in {names}, false)" for name in ("customer_id", "value_of") if name in columns]
-    if "event_id" in columns:
-        terms.append(f"event_id in {events}")
-    for prefix in ("", "other_"):
-        if f"{prefix}identifier" in columns:
-            terms.append(f"{prefix}namespace || chr(31) || {prefix}identifier in {pairs}")
-    return " or ".join(terms)
-
-
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
-
-
-def _names(folder: Path, person: Person) -> bool:
-    """Whether a text file below `folder` names a person."""
-    pattern = re.compile(person.anywhere())
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return any(pattern.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
 
 
 def published(root: Path) -> Release | None:
@@ -359,7 +243,7 @@ def _write(warehouse: Warehouse, build: Build, tables: Sequence[Contract], folde
     return manifest
 
 
-def _write_catalog(folder: Path, release: Release) -> Path:
+def write_catalog(folder: Path, release: Release) -> Path:
     """A database of views over explicit files, in a format that DuckDB 1.0 and later open."""
     catalog = folder / "catalog.duckdb"
     with duckdb.connect() as connection:

@@ -437,10 +437,18 @@ class Warehouse:
                 )
                 select event_id from staging.events where event_key in (from keys)
             """
+            # Who is called `mary-ann@x.de` is not `ann@x.de`.
+            others = """
+                select distinct others.identifier from staging.event_identifiers as others
+                inner join theirs on contains(lower(others.identifier), lower(theirs.identifier))
+                where length(theirs.identifier) >= 6
+                    and others.identifier_key not in (select identifier_key from theirs)
+            """
             return Person(
                 frozenset(name for (name,) in connection.execute(names, [customer]).fetchall()),
                 frozenset(identifiers),
                 frozenset(name for (name,) in connection.execute(events, [customer]).fetchall()),
+                frozenset(name for (name,) in connection.execute(others).fetchall()),
             )
 
     @staticmethod

@@ -6,19 +6,17 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from journey_core.erasures import Erasures
 from journey_core.errors import InputError, JourneyError, StorageError, SupersededError
+from journey_core.finding import Found
 from journey_core.lake import Lake
 from journey_core.privacy import Person, normalised
-from journey_core.release import erase_from_releases
+from journey_core.release_erasure import erase_from_releases, releases_naming
 from journey_core.warehouse import ASKING, LAKE, Warehouse
 from pipelines.build import build, inputs_of
 from pipelines.open_lake import open_lake
@@ -143,21 +141,15 @@ def erase(
 
 @dataclass(frozen=True)
 class _Sought:
-    """A person, their records in the lake at `lake_identity`, and whether only fingerprints know them still."""
+    """A person, their records, and whether only fingerprints know them still."""
 
     person: Person
-    found: dict[str, pa.Table]
-    lake_identity: str
+    found: Found
     is_rest: bool
-
-    @property
-    def gone(self) -> int:
-        """How many records are theirs; the others only name them."""
-        return sum(pc.sum(rows["is_gone"]).as_py() or 0 for rows in self.found.values())
 
 
 def _whom(settings: Settings, who: str, taxonomy: str | None, lake: Lake, erasures: Erasures) -> _Sought:
-    identity = lake.snapshot().identity()
+    before = lake.snapshot().identity()
     is_rest = False
     try:
         with _informed(settings, taxonomy) as warehouse:
@@ -169,7 +161,10 @@ def _whom(settings: Settings, who: str, taxonomy: str | None, lake: Lake, erasur
         # A run before this one died after the lake: what is left of them is known by its fingerprints.
         is_rest = True
         person = Person(frozenset([identifier]), frozenset([(namespace, identifier)]), frozenset())
-    return _Sought(person, lake.find(person, settings.identity), identity, is_rest)
+    unseal = None if settings.pseudonyms is None else partial(settings.pseudonyms.naming, person=person)
+    found = lake.find(person, settings.identity, unseal)
+    # What came in while the tables were built, they do not know.
+    return _Sought(person, replace(found, lake=before), is_rest)
 
 
 def _fingerprinted(sought: _Sought, whom: Callable[[], _Sought], lake: Lake, erasures: Erasures) -> _Sought:
@@ -180,12 +175,11 @@ def _fingerprinted(sought: _Sought, whom: Callable[[], _Sought], lake: Lake, era
     """
     with lake.alone():
         snapshot = lake.snapshot()
-        if snapshot.identity() != sought.lake_identity:
+        if snapshot.identity() != sought.found.lake:
             sought = whom()
-        digests = {digest for rows in sought.found.values() for digest in rows["hash_before"].to_pylist() if digest}
         # Landings have a clock of their own: none of theirs may look like one after the erasure.
         clocks = [datetime.now(UTC), snapshot.last_landed_at()]
-        erasures.add(sought.person, digests, max(clock for clock in clocks if clock is not None))
+        erasures.add(sought.person, sought.found.hashes, max(clock for clock in clocks if clock is not None))
     return sought
 
 
@@ -204,15 +198,13 @@ class Touched:
     def of(cls, sought: _Sought, settings: Settings) -> Touched:
         """What was found, in numbers."""
         namespaces = Counter(namespace for namespace, _ in sought.person.identifiers)
-        rows = sum(found.num_rows for found in sought.found.values())
-        releases = sum(1 for _ in settings.releases.glob("*/manifest.json"))
         return cls(
             settings.taxonomy,
             dict(sorted(namespaces.items())),
             len(sought.person.event_ids),
-            sought.gone,
-            rows - sought.gone,
-            releases,
+            sought.found.removed,
+            sought.found.redacted,
+            len(releases_naming(settings.releases, sought.person)),
         )
 
     def __str__(self) -> str:
@@ -220,7 +212,7 @@ class Touched:
         return (
             f"by the taxonomy {self.taxonomy}, they have {sum(self.identifiers.values()):,} identifiers ({named}) and "
             f"{self.events:,} events. To erase them removes {self.removed:,} records from the lake, changes "
-            f"{self.redacted:,} of others, rewrites what names them in {self.releases:,} releases, and builds again"
+            f"{self.redacted:,} of others, rewrites {self.releases:,} releases that name them, and builds again"
         )
 
 

@@ -145,7 +145,7 @@ def test_an_erasure_knows_whose_is_what_by_the_last_builds_taxonomy(home, by_car
     erase(Settings(home=home), "ann-41", consent=touched.append)
     assert str(touched[0]) == (
         f"by the taxonomy {by_card}, they have 2 identifiers (1 customer_id, 1 loyalty_card) and 2 events. To erase "
-        "them removes 2 records from the lake, changes 0 of others, rewrites what names them in 0 releases, and "
+        "them removes 2 records from the lake, changes 0 of others, rewrites 0 releases that name them, and "
         "builds again"
     )
     warehouse = settings.open_warehouse()

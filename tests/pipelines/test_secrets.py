@@ -36,7 +36,7 @@ def everything_said(*arguments: str) -> str:
 
 
 def test_there_are_secrets_to_keep():
-    assert set(SECRETS) == {"JOURNEY_KAFKA_SASL_PASSWORD", "JOURNEY_PSEUDONYM_KEY"}
+    assert set(SECRETS) == {"JOURNEY_ERASURE_KEY", "JOURNEY_KAFKA_SASL_PASSWORD", "JOURNEY_PSEUDONYM_KEY"}
 
 
 @pytest.mark.parametrize("value", ["", "nope", "-1", "0", "[]", "1 parsec", "a@b", "\n"])
