@@ -107,7 +107,7 @@ def find_keyed(connection: duckdb.DuckDBPyConnection, name: str, identity: Ident
         select place, namespace, case
             when starts_with(written, namespace || ':') then substr(written, length(namespace) + 2) else written
         end as identifier
-        from (select place, url_decode({text_of("key")}) as written from landed where key is not null) as keys
+        from (select place, {_key()} as written from landed where key is not null) as keys
         cross join declared
         where starts_with(written, namespace || ':') or not exists (
             from declared as others where starts_with(keys.written, others.namespace || ':')
@@ -122,6 +122,12 @@ def find_keyed(connection: duckdb.DuckDBPyConnection, name: str, identity: Ident
         identity,
     )
     connection.execute(f"insert into {name} select * replace ('key' as role) from keyed_names")
+
+
+def _key() -> str:
+    # An octet that is no ASCII is shown as `\xC3`; it is decoded with those beside it.
+    octets = rf"regexp_replace({text_of('key')}, '\\x([0-9A-F]{{2}})', '%\1', 'g')"
+    return f"coalesce(try(url_decode({octets})), {text_of('key')})"
 
 
 def text_of(column: str) -> str:

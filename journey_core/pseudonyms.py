@@ -19,7 +19,7 @@ from journey_core.contract import EVENTS, RECORDS, REJECTED_EVENTS, Judged
 from journey_core.errors import InputError
 from journey_core.identity import Identity
 from journey_core.keyed import teach_keyed
-from journey_core.privacy import Person, find_keyed, find_named, numbered, text_of
+from journey_core.privacy import Person, find_keyed, find_named, numbered
 from journey_core.shapes import BASE64, CORES, RUN, SHORTEST, anybodys, decoded, patterns, teach
 
 _SEALED = b"sealed:"
@@ -81,19 +81,19 @@ class Pseudonyms:
         rows = [
             (
                 place,
-                b"\n".join(self._open(octets) for octets in (key, value) if octets),
+                b"\n".join(self._open(octets) for octets in (key, value) if octets).decode("utf-8", "replace"),
                 self._open(key) if key else None,
             )
             for place, key, value in zip(*(sealed[name].to_pylist() for name in ("place", "key", "value")), strict=True)
         ]
         columns = {name: pa.array([row[n] for row in rows]) for n, name in enumerate(("place", "text", "key"))}
         table = pa.table(
-            columns, schema=pa.schema([("place", pa.string()), ("text", pa.binary()), ("key", pa.binary())])
+            columns, schema=pa.schema([("place", pa.string()), ("text", pa.string()), ("key", pa.binary())])
         )
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
             connection.register("opened", table)
-            connection.execute(f"create temp table landed as select place, key, {text_of('text')} as text from opened")
+            connection.execute("create temp table landed as from opened")
             teach(connection, person.patterns())
             found = connection.execute("select place from landed where is_named(text)").fetchall()
             self._teach(connection)
@@ -150,6 +150,7 @@ class Pseudonyms:
     def _teach(self, connection: duckdb.DuckDBPyConnection) -> None:
         teach(connection, anybodys(self.namespaces), _HIDDEN)
         teach_keyed(connection, self.secret)
+        connection.execute("set variable hidden = $1::varchar[]", [sorted(self.namespaces)])
         connection.register("hidden", pa.table({"namespace": pa.array(sorted(self.namespaces), pa.string())}))
 
     def _find(self, connection: duckdb.DuckDBPyConnection, rows: str) -> None:
@@ -178,6 +179,24 @@ class Pseudonyms:
         self._teach(connection)
         self._find(connection, numbered(connection, rows))
         texts = [name for name in (*_TEXTS, *_OF_REJECTED) if name in rows.column_names]
+        if "field" in texts:
+            # What was refused may have anything for a namespace.
+            declared = self.identity.columns()["namespaces"]["namespace"].to_pylist()
+            connection.execute("set variable declared = $1::varchar[]", [declared])
+            connection.execute(
+                """
+                update landed set
+                    identifiers = map_from_entries(list_filter(
+                        map_entries(identifiers), lambda entry: list_contains(getvariable('declared'), entry.key)
+                    )),
+                    field = case
+                        when starts_with(field, 'identifiers.')
+                            and not list_contains(getvariable('declared'), substr(field, length('identifiers.') + 1))
+                            then 'identifiers'
+                        else field
+                    end
+                """
+            )
         without = ", ".join(
             f"{'json_without_names' if name in _JSON else 'without_names'}({name}) as {name}" for name in texts
         )
@@ -225,7 +244,16 @@ class Pseudonyms:
             select cleared.* replace (
                 map_from_entries(list_transform(
                     map_entries(cleared.identifiers),
-                    lambda entry: struct_pack(k := entry.key, v := coalesce(pseudonyms.named[entry.key], entry.value))
+                    lambda entry: struct_pack(k := case
+                        when is_named(entry.key) then 'hmac:' || keyed(entry.key) else entry.key
+                    end, v := coalesce(
+                        pseudonyms.named[entry.key],
+                        case
+                            when own_text(entry.value, own.around) <> entry.value
+                                then 'hmac:' || keyed(entry.key || ':' || entry.value)
+                        end,
+                        entry.value
+                    ))
                 )) as identifiers,
                 {own},
                 case
@@ -254,10 +282,22 @@ class Pseudonyms:
         Few do, once addresses and numbers are gone: a pattern for each record would cost more than the landing.
         """
         connection.execute(
-            f"""
+            rf"""
+            -- Octets that are no ASCII stay: what is no UTF-8 cannot be decoded.
+            create or replace temp macro plain_url(written) as
+                url_decode(regexp_replace(written, '%([89A-Fa-f])', '\\x\1', 'g'));
             create or replace temp table haystacks as
-            select place, text, lower(text || chr(10) || url_decode(url_decode(url_decode(text)))) as said
-            from (select place, concat_ws(chr(10), event_id, {", ".join(texts)}) as text from cleared)
+            select place, text, lower(text || chr(10) || plain_url(plain_url(plain_url(text)))) as said
+            from (
+                select place, concat_ws(
+                    chr(10), event_id, {", ".join(texts)}, array_to_string(map_values(identifiers), chr(10))
+                ) as text
+                from (
+                    select * replace (map_from_entries(list_filter(
+                        map_entries(identifiers), lambda entry: not list_contains(getvariable('hidden'), entry.key)
+                    )) as identifiers) from cleared
+                )
+            )
             """
         )
         found = connection.execute(
@@ -271,7 +311,10 @@ class Pseudonyms:
                 or contains(said, sha1(lower(name)))
                 or contains(said, sha256(lower(name)))
                 or regexp_matches(haystacks.text, '(?i)\\+(?:u00|x)[2-7]|&(?:amp;)*(?:#|commat)|=[2-7][0-9A-F]')
-                or (strlen(name) > length(name) and regexp_matches(haystacks.text, '\\+[ux]'))
+                or (
+                    (strlen(name) > length(name) or contains(name, 'xn--'))
+                    and regexp_matches(haystacks.text, '\\+[ux]|%|[0-9A-Fa-f]{{32}}')
+                )
                 or regexp_matches(haystacks.text, '{BASE64}')
             )
             group by place

@@ -48,13 +48,17 @@ _NO_LETTER = r"(?:[01289A-F][0-9A-F]|3[A-F]|40|5[B-F]|60|7[B-F])"  # in hexadeci
 # An escaped separator ends in a letter or digit, as `%3D` and `\n` do.
 _BEFORE = rf"{_ESCAPE}{_NO_LETTER}|\\+[bfnrt]|^|[^0-9A-Za-z]"
 # `ann-41@x.de` is another name than `ann-41`, however its @ is written.
-_BEHIND = rf"$|[^0-9A-Za-z@%]|{_PERCENT}(?:2[0-9A-F]|3[A-F]|5[B-F]|60|7[B-F])|%(?:$|[^0-9A-Fa-f])"
+_NO_AT = r"&(?:$|[^#c]|#(?:0*[0-57-9]|06?[^4]|x0*[^04]))|\\+(?:$|[^\\ux]|u(?:[^0]|0[^0]|00[^4])|x[^4])"
+_BEHIND = (
+    rf"$|[^0-9A-Za-z@%&\\]|{_PERCENT}(?:2[0-9A-F]|3[A-F]|5[B-F]|60|7[B-F]|[89A-F][0-9A-F])|%(?:$|[^0-9A-Fa-f])|{_NO_AT}"
+)
 # Where another name is known that continues this one with `-`, `_`, `.`, `+`.
 _STRICTLY_BEFORE = (
     rf"^|[^0-9A-Za-z._%+\-]|{_ESCAPE}(?:[0189A-F][0-9A-F]|2[0-9AC]|2F|3[A-F]|40|5[B-E]|60|7[B-F])|\\+[bfnrt]"
 )
 _STRICTLY_BEHIND = (
-    rf"$|[^0-9A-Za-z_@%.+\-]|\.(?:$|[^0-9A-Za-z])|{_PERCENT}(?:2[0-9ACF]|3[A-F]|5[B-E]|60|7[B-F])|%(?:$|[^0-9A-Fa-f])"
+    rf"$|[^0-9A-Za-z_@%.+&\\\-]|\.(?:$|[^0-9A-Za-z])|{_PERCENT}(?:2[0-9ACF]|3[A-F]|5[B-E]|60|7[B-F])"
+    rf"|%(?:$|[^0-9A-Fa-f])|{_NO_AT}"
 )
 # `crm_customer_id` is another namespace than `customer_id`.
 _BEFORE_NAMESPACE = (
@@ -228,14 +232,12 @@ def _forms(text: str) -> set[str]:
 
 
 def _spelled(text: str) -> str:
-    # Nobody encodes the letters of a cookie: its pattern would be ten times as long.
-    is_address = "@" in text
-    return "".join(
-        re.escape(character)
-        if not is_address and character.isascii() and character.isalnum()
-        else _character(character)
-        for character in text
-    )
+    if "@" in text or not text.isascii():
+        return "".join(map(_character, text))
+    # Nobody encodes some letters of a cookie: all, or none. Its pattern would be ten times as long.
+    some = "".join(re.escape(letter) if letter.isalnum() else _character(letter) for letter in text)
+    octets = ([f"{ord(case):02X}" for case in sorted({letter.lower(), letter.upper()})] for letter in text)
+    return f"(?:{some}|{''.join(_PERCENT + _alternatives(each) for each in octets)})"
 
 
 def _spelled_phone(text: str) -> str:
@@ -265,7 +267,8 @@ def _character(character: str) -> str:
 
 def _digests(text: str) -> set[str]:
     """What advertising platforms take instead of an address or a number: digests of its lower case, in hex."""
-    written = {text.lower(), text.lower().removeprefix("+")} if tells(text) else set()
+    forms = {form.lower() for form in _forms(text)} if tells(text) else set()
+    written = forms | {form.removeprefix("+") for form in forms}
     names = ("md5", "sha1", "sha256")
     return {hashlib.new(name, one.encode(), usedforsecurity=False).hexdigest() for one in written for name in names}
 
