@@ -27,7 +27,8 @@ class Verified:
     def __str__(self) -> str:
         verdict = f"{len(self.damaged):,} damaged" if self.damaged else "all as they were written"
         noted = f" ({self.unrecorded:,} without a checksum, read as a whole)" if self.unrecorded else ""
-        return "\n".join([f"verified {self.files:,} files{noted}: {verdict}", *map(str, self.damaged)])
+        files = "1 file" if self.files == 1 else f"{self.files:,} files"
+        return "\n".join([f"verified {files}{noted}: {verdict}", *map(str, self.damaged)])
 
 
 def verify(settings: Settings, *, progress: Progress = silent) -> Verified:
