@@ -23,9 +23,9 @@ LAW = "tests/properties/test_columnar_law.py"
 MUTANTS = {
     "offsets are committed before the rows": (
         "journey_core/lake.py",
-        "                self._append(snapshot.tables[name], missing, versions | dict(marks))\n",
-        "                self._append(snapshot.tables[name], rows.slice(0, 0), versions | dict(marks))\n"
-        "                self._append(snapshot.tables[name], missing, versions | dict(marks))\n",
+        "                    self._append(snapshot.tables[name], missing, versions | dict(marks))\n",
+        "                    self._append(snapshot.tables[name], rows.slice(0, 0), versions | dict(marks))\n"
+        "                    self._append(snapshot.tables[name], missing, versions | dict(marks))\n",
         KILLS,
         "kill_at_every_point",
     ),
@@ -165,7 +165,7 @@ MUTANTS = {
     ),
     "a replay forgets to take records out": (
         "journey_core/lake.py",
-        '                self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")\n',
+        '                    self._rewrite(partial(_delete, rows=judged.accepted), "rejected_events")\n',
         "",
         STREAMS,
         "replayed",
