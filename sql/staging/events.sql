@@ -34,9 +34,46 @@ copies as (
     group by event_key
 ),
 
-keyed as (
-    select *, md5_number(event_id) as event_key
+-- The first thing that happens to a text: what is too long for a table is carried no further. Who is one person does
+-- not depend on how much is said: `with` stays.
+shortened as (
+    select
+        * replace (
+            case
+                when is_long(properties)
+                    then short_members(properties, case when event_type = 'identity_merged' then ['with'] else [] end)
+                else properties
+            end as properties,
+            case when is_long(context) then short_members(context, []) else context end as context
+        ),
+        is_long(properties) as is_properties_shortened,
+        is_long(context) as is_context_shortened
     from landed
+),
+
+-- What is too long by the number of its members keeps those that the contract names.
+keyed as (
+    select
+        * replace (
+            case
+                when is_long(properties)
+                    then named_members(properties, [
+                        'product_id', 'order_id', 'revenue', 'amount', 'currency', 'rating', 'error_code',
+                        'support_topic', 'survey', 'text', 'reason',
+                        case when event_type = 'identity_merged' then 'with' end
+                    ])
+                else properties
+            end as properties,
+            case
+                when is_long(context)
+                    then named_members(
+                        context, ['session_id', 'page', 'screen', 'campaign', 'device', 'geo', 'locale']
+                    )
+                else context
+            end as context
+        ),
+        md5_number(event_id) as event_key
+    from shortened
 ),
 
 kept as (
@@ -198,7 +235,9 @@ typed as (
         case
             when isfinite(try_cast(facts.survey.score as double)) then try_cast(facts.survey.score as double)
         end as survey_score,
-        properties::json as properties
+        properties::json as properties,
+        is_properties_shortened,
+        is_context_shortened
     from written
     left join nameless on written.facts.order_id = nameless.order_id
     left join currencies on upper(trim(written.facts.currency)) = currencies.currency
