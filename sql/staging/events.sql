@@ -34,46 +34,29 @@ copies as (
     group by event_key
 ),
 
--- The first thing that happens to a text: what is too long for a table is carried no further. Who is one person does
--- not depend on how much is said: `with` stays.
-shortened as (
-    select
-        * replace (
-            case
-                when is_long(properties)
-                    then short_members(properties, case when event_type = 'identity_merged' then ['with'] else [] end)
-                else properties
-            end as properties,
-            case when is_long(context) then short_members(context, []) else context end as context
-        ),
-        is_long(properties) as is_properties_shortened,
-        is_long(context) as is_context_shortened
-    from landed
-),
-
--- What is too long by the number of its members keeps those that the contract names.
+-- The first thing that happens to a text: what is too long for a table is carried no further.
 keyed as (
     select
         * replace (
             case
-                when is_long(properties)
-                    then named_members(properties, [
-                        'product_id', 'order_id', 'revenue', 'amount', 'currency', 'rating', 'error_code',
-                        'support_topic', 'survey', 'text', 'reason',
-                        case when event_type = 'identity_merged' then 'with' end
-                    ])
+                when is_long(properties) then shortened(
+                    properties,
+                    'product_id order_id revenue amount currency rating error_code support_topic survey text reason',
+                    -- Who is one person does not depend on how much is said.
+                    case when event_type = 'identity_merged' then 'with' else '' end
+                )
                 else properties
             end as properties,
             case
                 when is_long(context)
-                    then named_members(
-                        context, ['session_id', 'page', 'screen', 'campaign', 'device', 'geo', 'locale']
-                    )
+                    then shortened(context, 'session_id page screen campaign device geo locale', '')
                 else context
             end as context
         ),
+        is_long(properties) as is_properties_shortened,
+        is_long(context) as is_context_shortened,
         md5_number(event_id) as event_key
-    from shortened
+    from landed
 ),
 
 kept as (
