@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from journey_core import long_texts
 from journey_core.contract import EVENTS, REJECTED_EVENTS
 from journey_core.damage import first_line, reading
 from journey_core.erasures import Erasures
@@ -531,6 +532,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set timezone = 'UTC'")
     connection.execute(KEEP_TRIES)
     register(connection)
+    long_texts.register(connection)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
@@ -672,6 +674,8 @@ def _offsets(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 _DOUBTS = {
     "unreadable_amount": "an unreadable amount: its revenue is null",
     "unknown_currency": "an unknown currency: it joins no other",
+    "shortened_properties": "properties over 64 KB, whose longest members no table holds: the lake keeps them",
+    "shortened_context": "a context over 64 KB, whose longest members no table holds: the lake keeps them",
 }
 
 

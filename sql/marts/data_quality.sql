@@ -18,6 +18,18 @@ doubtful as (
     from events
     anti join currencies on events.currency = currencies.currency
     where events.currency is not null
+
+    union all
+
+    select 'shortened_properties' as kind, 'properties' as field, channel, event_id
+    from events
+    where is_properties_shortened
+
+    union all
+
+    select 'shortened_context' as kind, 'context' as field, channel, event_id
+    from events
+    where is_context_shortened
 ),
 
 counted as (

@@ -34,8 +34,28 @@ copies as (
     group by event_key
 ),
 
+-- The first thing that happens to a text: what is too long for a table is carried no further.
 keyed as (
-    select *, md5_number(event_id) as event_key
+    select
+        * replace (
+            case
+                when is_long(properties) then shortened(
+                    properties,
+                    'product_id order_id revenue amount currency rating error_code support_topic survey text reason',
+                    -- Who is one person does not depend on how much is said.
+                    case when event_type = 'identity_merged' then 'with' else '' end
+                )
+                else properties
+            end as properties,
+            case
+                when is_long(context)
+                    then shortened(context, 'session_id page screen campaign device geo locale', '')
+                else context
+            end as context
+        ),
+        is_long(properties) as is_properties_shortened,
+        is_long(context) as is_context_shortened,
+        md5_number(event_id) as event_key
     from landed
 ),
 
@@ -198,7 +218,9 @@ typed as (
         case
             when isfinite(try_cast(facts.survey.score as double)) then try_cast(facts.survey.score as double)
         end as survey_score,
-        properties::json as properties
+        properties::json as properties,
+        is_properties_shortened,
+        is_context_shortened
     from written
     left join nameless on written.facts.order_id = nameless.order_id
     left join currencies on upper(trim(written.facts.currency)) = currencies.currency
