@@ -70,6 +70,7 @@ def erase_from_releases(root: Path, person: Person) -> int:
 
 def _readable(root: Path) -> dict[Path, dict[str, Any]]:
     """Each release's folder → its manifest: all of them first, as nothing is rewritten where one cannot be."""
+    read_current(root)
     return {
         folder: read_manifest(folder / "manifest.json", _REMEDY)
         for folder in sorted(root.glob("*"))
