@@ -21,6 +21,7 @@ from journey_core.taxonomy import TAXONOMIES
 from pipelines import land as landing
 from pipelines.admit import withhold
 from pipelines.build import build
+from pipelines.compact import compact
 from pipelines.erase import Touched, erase, export
 from pipelines.fetch import Topic
 from pipelines.settings import Settings
@@ -112,6 +113,24 @@ def test_a_replay_that_was_on_its_way_brings_nobody_back(shop):
     assert replayed.accepted == 0
     build(shop)
     assert names_left(shop.home) == {}
+
+
+def test_a_compaction_between_changes_nothing(shop):
+    landed(shop, MORE[3:], first=len(RECORDS))
+    erase(shop, "ann-41", consent=lambda _: compact(shop))
+    assert names_left(shop.home) == {}
+    assert Lake(shop.lake).snapshot().next_offset(ON) == len(RECORDS) + 1
+
+
+def test_a_tombstone_that_bears_an_erased_persons_key_is_withheld(shop):
+    erase(shop, "ann-41")
+    keys = [b"customer_id:ann-41", b"ann-41", b"email:ann.lee%40example.com", b"customer_id:bob-7"]
+    records = records_of([None] * len(keys), topic=ON.topic)
+    judged = judge(records.set_column(records.schema.get_field_index("key"), "key", [keys]))
+    held = withhold(judged, shop).rejected.sort_by("offset").select(["key", "reason"]).to_pylist()
+    assert [(row["key"], row["reason"]) for row in held] == [(None, "erased")] * 3 + [
+        (b"customer_id:bob-7", "tombstone")
+    ]
 
 
 @pytest.fixture
