@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,19 @@ app = typer.Typer(
 )
 broker = typer.Typer(help="A real local Apache Kafka, for laptops, demos and tests.", no_args_is_help=True)
 app.add_typer(broker, name="broker")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"journey {version('journey-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def journey(
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+) -> None: ...
+
 
 NewLake = Annotated[
     bool, typer.Option("--new-lake", help="Begin a new lake although this home had one: it is lost for good.")

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,8 @@ def test_an_output_never_replaces_the_log_or_the_mapping(tmp_path):
         done = journey("produce", str(log), "--mapping", str(mapping), "--out", str(out))
         assert done.returncode == 2
     assert (log.read_text(), mapping.read_text()) == ("id\n1\n", "mapping: shop\n")
+
+
+def test_the_version_is_that_of_the_package():
+    said = journey("--version")
+    assert (said.returncode, said.stdout) == (0, f"journey {version('journey-pipeline')}\n")
