@@ -282,7 +282,7 @@ PROFILES: dict[str, dict[str, str]] = {
 
 
 class Funnel(Document):
-    """A funnel. Without `window` nothing times out. SEMANTICS section 6 says what each option means."""
+    """A funnel. Without `window` nothing times out. docs/semantics.md, section 6, says what each option means."""
 
     funnel: Name
     counting: Literal["clickhouse", "mixpanel", "amplitude", "posthog", "ga4"] | None = None

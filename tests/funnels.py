@@ -1,4 +1,4 @@
-"""Funnels for tests: a taxonomy of one funnel, and a reference that tries every chain (SEMANTICS section 6)."""
+"""Funnels for tests: a taxonomy of one funnel, and a reference that tries every chain (docs/semantics.md, section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of SEMANTICS section 1, on random worlds."""
+"""The laws of docs/semantics.md, section 1, on random worlds."""
 
 from __future__ import annotations
 
