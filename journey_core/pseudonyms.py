@@ -35,7 +35,7 @@ class Pseudonyms:
     """Which namespaces are pseudonymised, the secret, and how identifiers are normalised before."""
 
     namespaces: frozenset[str]
-    secret: str
+    secret: str = field(repr=False)
     identity: Identity = field(default_factory=Identity)
 
     def of(self, namespace: str, identifier: str) -> str:
