@@ -376,7 +376,8 @@ def publish(
     )
 
 
-@app.command()
+# A query may begin with a comment, which looks like an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def query(
     sql: Annotated[str, typer.Argument(help='As "select * from marts.funnel_drops".')],
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one array of objects.")] = False,

@@ -52,6 +52,13 @@ def hostile(home) -> Settings:
     return settings
 
 
+def test_a_query_may_begin_with_a_comment(hostile):
+    """It looks like an option."""
+    for sql in ("-- one\nselect 1 as n", "--one\nselect 1 as n", "--json=1\nselect 1 as n"):
+        assert json.loads(journey("query", sql, "--json").out) == [{"n": 1}]
+    assert journey("query", "--jsn", "select 1").code == 2
+
+
 def test_no_command_prints_a_control_that_came_from_data(hostile, tmp_path, monkeypatch):
     who = "ann" + HOSTILE.replace("\x00", "")
     file = tmp_path / "events.jsonl"
