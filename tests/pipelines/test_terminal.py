@@ -54,7 +54,7 @@ def hostile(home) -> Settings:
 
 def test_a_query_may_begin_with_a_comment(hostile):
     """It looks like an option."""
-    for sql in ("-- one\nselect 1 as n", "--one\nselect 1 as n", "--json=1\nselect 1 as n"):
+    for sql in ("-- one\nselect 1 as n", "--one = 1\nselect 1 as n"):
         assert json.loads(journey("query", sql, "--json").out) == [{"n": 1}]
     assert journey("query", "--jsn", "select 1").code == 2
 
