@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from journey_core.checksums import Checksum, recorded
+from journey_core.damage import first_line
 from journey_core.errors import JourneyError, NotBuiltError
 from journey_core.lake import TABLES
 from journey_core.manifest import faults, manifests
@@ -50,12 +51,12 @@ def verify_lake(root: Path) -> Iterator[Finding]:
             files = [root / name / unquote(path) for path in _data_files(table)]
         # delta-rs panics at some damaged checkpoints: that error is no Exception.
         except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
-            yield Finding(log, f"is no log of a table ({_short(error)})", RESTORE)
+            yield Finding(log, f"is no log of a table ({first_line(error)})", RESTORE)
             continue
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
-            yield Finding(log, f"is no log of a table ({_short(error)})", RESTORE)
+            yield Finding(log, f"is no log of a table ({first_line(error)})", RESTORE)
             continue
         logs = {path for path in log.iterdir() if _version(path) is not None}
         # Without its newest commits a table looks like an older one. What lies before a checkpoint may go.
@@ -90,7 +91,7 @@ def _compared(root: Path, path: Path, known: dict[str, Checksum]) -> Finding:
     except FileNotFoundError:
         return Finding(path, "is missing", RESTORE)
     except (OSError, pa.ArrowException) as error:
-        return Finding(path, f"cannot be read ({_short(error)})", RESTORE)
+        return Finding(path, f"cannot be read ({first_line(error)})", RESTORE)
     return Finding(path)
 
 
@@ -98,7 +99,7 @@ def _parsed(path: Path, remedy: str) -> Finding:
     try:
         is_object = isinstance(json.loads(path.read_text()), dict)
     except (OSError, ValueError) as error:
-        return Finding(path, f"cannot be read ({_short(error)})", remedy)
+        return Finding(path, f"cannot be read ({first_line(error)})", remedy)
     return Finding(path) if is_object else Finding(path, "is no JSON object", remedy)
 
 
@@ -111,7 +112,7 @@ def verify_warehouse(warehouse: Warehouse) -> Iterator[Finding]:
     except NotBuiltError:
         yield Finding(warehouse.path, "holds no build", REBUILD)
     except JourneyError as error:
-        yield Finding(warehouse.path, f"is damaged ({_short(error)})", REBUILD)
+        yield Finding(warehouse.path, f"is damaged ({first_line(error)})", REBUILD)
     else:
         yield Finding(warehouse.path)
 
@@ -135,7 +136,3 @@ def verify_releases(root: Path) -> Iterator[Finding]:
             yield Finding(root / "catalog.duckdb", "does not open, or shows another release", PUBLISH)
     if name is not None and not (root / name / "manifest.json").exists():
         yield Finding(root / name, "is gone, and current.json names it", PUBLISH)
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]
